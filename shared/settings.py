@@ -1,0 +1,149 @@
+"""Every setting, read once, from the environment (`FINOPS_` + name) at the start of a process.
+
+The only module that reads the environment. A wrong value or an unknown `FINOPS_` variable raises
+ConfigurationError with one sentence that names it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.errors import ConfigurationError
+
+PREFIX = "FINOPS_"
+DEFAULT_ALLOWED_HEADERS = (
+    "Content-Type",
+    "Authorization",
+    "X-Requested-With",
+    "X-Stainless-Timeout",
+    "X-Api-Key",
+)
+MIB = 1_048_576
+CommaList = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Frozen. Durations are seconds, sizes bytes, unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", case_sensitive=False)
+
+    # where it listens and keeps things
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    uds: str = ""
+    """Serve on this Unix socket instead of host and port."""
+    data_dir: Path = Path(".finops")
+    config: Path | None = None
+    """Path of finops.yaml; unset: ./finops.yaml when it is there."""
+
+    # what it is joined to; empty means the embedded default below data_dir
+    event_log_url: str = ""
+    """sqlite:///path or kafka://host:port[,host:port]"""
+    clickhouse_url: str = ""
+    """chdb:///path, clickhouse://user:pass@host:8123/db or clickhouses://... for TLS"""
+    partitions: int = Field(12, ge=1, le=256)
+    replication_factor: int = Field(1, ge=1, le=9)
+    kafka_security_protocol: str = "PLAINTEXT"
+    kafka_sasl_mechanism: str = ""
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_ca_file: Path | None = None
+
+    # who may do what
+    admin_token: SecretStr = SecretStr("")
+    secret_key: SecretStr = SecretStr("")
+    """32 bytes in base64 that seal provider credentials and sign sessions."""
+    require_virtual_key: bool = False
+    cors_allowed_origins: CommaList = ("*",)
+    cors_allowed_headers: CommaList = DEFAULT_ALLOWED_HEADERS
+
+    # limits and times of the data plane
+    body_limit: int = Field(64 * MIB, ge=1024)
+    connect_timeout: float = Field(10.0, gt=0)
+    first_byte_timeout: float = Field(300.0, gt=0)
+    between_chunks_timeout: float = Field(120.0, gt=0)
+    request_timeout: float = Field(900.0, gt=0)
+    """Total time of one request; one not ended after this plus `abandon_grace` is settled as abandoned."""
+    abandon_grace: float = Field(60.0, ge=0)
+    heartbeat_interval: float = Field(10.0, gt=0)
+    """A comment line goes to a waiting stream this often."""
+    gateway_id: str = ""
+    """Name of this replica; unset: host name and process id."""
+    spool_limit: int = Field(1024 * MIB, ge=MIB)
+    spool_fsync_interval: float = Field(0.2, gt=0)
+    spend_stale_after: float = Field(60.0, gt=0)
+    """Counters older than this are unverifiable: the key's `on_unavailable` decides."""
+    model_refresh_interval: float = Field(300.0, gt=0)
+
+    # logs
+    log_bodies: bool = True
+    """False keeps metadata only."""
+    log_body_limit: int = Field(256 * 1024, ge=0)
+    """Bytes of a request or response body kept in the log."""
+    usage_retention_days: int = Field(90, ge=1)
+    requests_retention_days: int = Field(7, ge=1)
+    logs_retention_days: int = Field(400, ge=1)
+    bodies_retention_days: int = Field(30, ge=1)
+    log_level: str = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands over: one place reads the environment, so an unknown name cannot slip by."""
+        return (init_settings,)
+
+    @field_validator("cors_allowed_origins", "cors_allowed_headers", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.lower() not in {"debug", "info", "warning", "error"}:
+            raise ValueError("must be debug, info, warning or error")
+        return value.lower()
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read and check all settings. `environ` replaces the process environment (tests)."""
+        source = os.environ if environ is None else environ
+        given = {
+            name[len(PREFIX) :].lower(): value
+            for name, value in source.items()
+            if name.upper().startswith(PREFIX) and not name.upper().startswith(PREFIX + "TEST_")
+        }
+        for name in given:
+            if name not in cls.model_fields:
+                raise ConfigurationError(f"{PREFIX}{name.upper()} is not a known setting.")
+        try:
+            return cls(**given)  # type: ignore[arg-type]  # strings: pydantic parses them
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = PREFIX + str(first["loc"][0]).upper()
+            raise ConfigurationError(f"{name} is wrong: {first['msg']}.") from error
+
+    @property
+    def resolved_event_log_url(self) -> str:
+        return self.event_log_url or f"sqlite:///{self.data_dir}/events.db"
+
+    @property
+    def resolved_clickhouse_url(self) -> str:
+        return self.clickhouse_url or f"chdb:///{self.data_dir}/clickhouse"
+
+
+def process_environment() -> Mapping[str, str]:
+    """The environment, for code that resolves references such as `env.OPENAI_API_KEY`."""
+    return os.environ
