@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """sqlite:///path or kafka://host:port[,host:port]"""
     clickhouse_url: str = ""
     """chdb:///path, clickhouse://user:pass@host:8123/db or clickhouses://... for TLS"""
+    topic_prefix: str = Field("", pattern=r"^[a-zA-Z0-9._-]*$", max_length=100)
+    """Goes before every topic and consumer group name, so that several installations can share one Kafka."""
     partitions: int = Field(12, ge=1, le=256)
     replication_factor: int = Field(1, ge=1, le=9)
     kafka_security_protocol: str = "PLAINTEXT"

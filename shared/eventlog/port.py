@@ -105,6 +105,9 @@ class EventLog(Protocol):
     def partitions(self, topic: str) -> int:
         """The partition count of a topic. Known after `start`."""
 
+    def max_record_bytes(self, topic: str) -> int:
+        """The largest record a topic takes: key, value and headers together, in bytes. Known after `start`."""
+
     async def append(self, records: Sequence[NewRecord]) -> Sequence[int]:
         """Append and wait until durable. Returns the offsets, in the order of `records`.
 
@@ -117,7 +120,11 @@ class EventLog(Protocol):
         """Per partition, the offset that the next record will get."""
 
     def read(self, topic: str, partition: int, start: int, end: int) -> AsyncIterator[Sequence[Record]]:
-        """The records with start <= offset < end, in batches. Ends when `end` is reached, whatever gaps there are."""
+        """The records with start <= offset < end, in batches. Ends when `end` is reached, whatever gaps there are.
+
+        An `end` beyond the partition's end at the time of the call is taken as that end: reading never waits for
+        records to come. Raises LogUnavailable.
+        """
 
     def follow(
         self, topic: str, start: Mapping[int, int], *, caught_up: Callable[[], Awaitable[None]] | None = None

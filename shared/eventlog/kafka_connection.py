@@ -1,0 +1,109 @@
+"""How the clients reach Kafka: addresses, TLS, SASL, times."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shared.errors import ConfigurationError, LogUnavailable
+from shared.eventlog.kafka_errors import translating
+
+SCHEME = "kafka://"
+RETRY_S = 0.3
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+Client = TypeVar("Client")
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConnection:
+    """Where the brokers are and how to prove who we are. Raises ConfigurationError when it makes no sense."""
+
+    bootstrap: tuple[str, ...]
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = ""
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ca_file: Path | None = None
+    request_timeout_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.security_protocol not in PROTOCOLS:
+            raise ConfigurationError(f"FINOPS_KAFKA_SECURITY_PROTOCOL must be one of {', '.join(PROTOCOLS)}.")
+        if self.security_protocol.startswith("SASL") and self.sasl_mechanism not in MECHANISMS:
+            raise ConfigurationError(f"FINOPS_KAFKA_SASL_MECHANISM must be one of {', '.join(MECHANISMS)}.")
+
+    def client_arguments(self) -> dict[str, Any]:
+        """Arguments that producer, consumer and admin client have in common."""
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": list(self.bootstrap),
+            "security_protocol": self.security_protocol,
+            "request_timeout_ms": round(self.request_timeout_s * 1000),
+            "metadata_max_age_ms": 60_000,
+        }
+        if "SSL" in self.security_protocol:
+            arguments["ssl_context"] = self._ssl_context()
+        if self.security_protocol.startswith("SASL"):
+            arguments["sasl_mechanism"] = self.sasl_mechanism
+            arguments["sasl_plain_username"] = self.sasl_username
+            arguments["sasl_plain_password"] = self.sasl_password
+        return arguments
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"FINOPS_KAFKA_CA_FILE {self.ca_file} cannot be read: {error}."
+            ) from error
+
+    def __str__(self) -> str:
+        return ",".join(self.bootstrap)
+
+
+def bootstrap_servers(url: str) -> tuple[str, ...]:
+    """The addresses in `kafka://host:port[,host:port]`. Raises ConfigurationError."""
+    servers = tuple(part.strip() for part in url.removeprefix(SCHEME).rstrip("/").split(","))
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host or "@" in host:
+            raise ConfigurationError(
+                f"FINOPS_EVENT_LOG_URL: {server!r} is not host:port; the form is kafka://host:port[,host:port]."
+            )
+    return servers
+
+
+async def started(
+    make: Callable[[], Client],
+    start: Callable[[Client], Awaitable[None]],
+    stop: Callable[[Client], Awaitable[None]],
+    connection: KafkaConnection,
+    timeout_s: float,
+) -> Client:
+    """A client that is connected, tried again until `timeout_s`: brokers may start at the same time as we do.
+
+    Raises LogUnavailable when the time is over, ConfigurationError when access is refused.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while True:
+        client = make()
+        try:
+            with translating(f"connecting to {connection}"):
+                async with asyncio.timeout_at(deadline):
+                    await start(client)
+            return client
+        except LogUnavailable as error:
+            await stop(client)
+            if loop.time() + RETRY_S >= deadline:
+                raise LogUnavailable(
+                    f"Kafka at {connection} does not answer: waited {timeout_s:g} s. Check FINOPS_EVENT_LOG_URL and "
+                    f"that the brokers run and advertise an address that is reachable from here ({error})"
+                ) from error
+            await asyncio.sleep(RETRY_S)
+        except BaseException:
+            await stop(client)
+            raise

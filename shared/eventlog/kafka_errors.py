@@ -1,0 +1,52 @@
+"""aiokafka's exceptions become ours here and nowhere else."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiokafka import errors as kafka
+
+from shared.errors import ConfigurationError, Fenced, FinOpsError, LogUnavailable, RecordTooLarge
+
+_FENCED = (
+    kafka.IllegalStateError,
+    kafka.CommitFailedError,
+    kafka.IllegalGenerationError,
+    kafka.UnknownMemberIdError,
+    kafka.RebalanceInProgressError,
+)
+_TOO_LARGE = (kafka.MessageSizeTooLargeError, kafka.RecordListTooLargeError, kafka.RecordTooLargeError)
+_REFUSED = (
+    kafka.AuthenticationFailedError,
+    kafka.SaslAuthenticationFailed,
+    kafka.UnsupportedSaslMechanismError,
+    kafka.AuthenticationMethodNotSupported,
+    kafka.TopicAuthorizationFailedError,
+    kafka.GroupAuthorizationFailedError,
+    kafka.ClusterAuthorizationFailedError,
+)
+
+
+def translated(error: Exception, doing: str) -> FinOpsError:
+    """Our error for one of aiokafka's. `doing` says what was tried: "appending to finops.usage"."""
+    if isinstance(error, _FENCED):
+        return Fenced(f"Another member has taken over while {doing}: {error}.")
+    if isinstance(error, _TOO_LARGE):
+        return RecordTooLarge(f"Kafka refused the size of a record while {doing}: {error}.")
+    if isinstance(error, _REFUSED):
+        return ConfigurationError(
+            f"Kafka refused access while {doing} ({error}): check FINOPS_KAFKA_SASL_USERNAME, "
+            "FINOPS_KAFKA_SASL_PASSWORD and this user's rights."
+        )
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return LogUnavailable(f"Kafka did not answer in time while {doing}.")
+    return LogUnavailable(f"Kafka failed while {doing}: {str(error) or type(error).__name__}.")
+
+
+@contextmanager
+def translating(doing: str) -> Iterator[None]:
+    """Translate whatever Kafka raises in the block."""
+    try:
+        yield
+    except (kafka.KafkaError, TimeoutError, OSError) as error:
+        raise translated(error, doing) from error

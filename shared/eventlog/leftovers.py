@@ -1,0 +1,95 @@
+"""Spools of incarnations that died with records in them."""
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.eventlog.file_lock import FileLock
+from shared.eventlog.spool import (
+    CHUNK_BYTES,
+    LOCK,
+    MARK,
+    encode_mark,
+    read_frames,
+    read_mark,
+    segment_path,
+    segments,
+)
+from shared.eventlog.spool_frames import Place, is_torn
+
+DAMAGED = ".damaged"
+
+
+@dataclass(slots=True)
+class Leftover:
+    """One adopted spool. `place` moves on while it is replayed; the lock is held until it is removed."""
+
+    producer: str
+    directory: Path
+    lock: FileLock
+    place: Place
+    records: int = 0
+    size: int = 0
+    damaged: set[int] = field(default_factory=set)
+    """Segments with bytes that are neither a frame nor a torn one. They are kept aside, not deleted."""
+
+    def acknowledge(self, place: Place) -> None:
+        """Everything before `place` is in the log: a second crash does not replay it again."""
+        path = self.directory / MARK
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(fd, encode_mark(place), 0)
+        finally:
+            os.close(fd)
+        for number in segments(self.directory):
+            if number < place.segment:
+                self._drop(number)
+
+    def remove(self) -> None:
+        for number in segments(self.directory):
+            self._drop(number)
+        shutil.rmtree(self.directory)
+        self.lock.release()
+
+    def _drop(self, number: int) -> None:
+        path = segment_path(self.directory, number)
+        if number in self.damaged:
+            path.rename(self.directory.parent / f"{self.producer}-{path.stem}{DAMAGED}")
+        else:
+            path.unlink()
+
+
+def adopt(directory: Path) -> list[Leftover]:
+    """Lock the spools below `directory` whose process is gone, oldest first. The caller holds the registry lock."""
+    adopted: list[Leftover] = []
+    for path in sorted(entry for entry in directory.iterdir() if entry.is_dir()):
+        lock = FileLock(path / LOCK)
+        if not lock.acquire():
+            continue
+        leftover = Leftover(path.name, path, lock, read_mark(path))
+        _measure(leftover)
+        if leftover.records:
+            adopted.append(leftover)
+        else:
+            leftover.remove()
+    return adopted
+
+
+def _measure(leftover: Leftover) -> None:
+    place: Place | None = leftover.place
+    ends: dict[int, int] = {leftover.place.segment: leftover.place.offset}
+    while place is not None:
+        found, place = read_frames(leftover.directory, place)
+        leftover.records += sum(len(frame.records) for frame in found)
+        leftover.size += sum(frame.size for frame in found)
+        for frame in found:
+            ends[frame.end.segment] = frame.end.offset
+    for number in segments(leftover.directory):
+        if number < leftover.place.segment:
+            continue
+        with segment_path(leftover.directory, number).open("rb") as file:
+            file.seek(ends.get(number, 0))
+            rest = file.read(CHUNK_BYTES)
+        if rest and not is_torn(rest):
+            leftover.damaged.add(number)

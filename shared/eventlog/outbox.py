@@ -1,0 +1,361 @@
+"""The write-ahead outbox: events are on the local disk before anybody acts on them, and in the log soon after.
+
+`put` is one `write`: what it returned for survives `kill -9` of the process. A power cut can take the last
+`fsync_interval_s`. A forwarder hands the records to the log in the order of their `put`s, one batch at a time, so
+that along each partition the sequence numbers of an incarnation rise. What a dead process left behind is forwarded
+by the next one with its original identity; some of that may be in the log already, readers drop it by (producer, seq).
+"""
+
+import asyncio
+import shutil
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from shared.errors import FinOpsError, RecordTooLarge, SpoolFull
+from shared.eventlog import spool_frames as frames
+from shared.eventlog.delivery import Delivery
+from shared.eventlog.file_lock import FileLock
+from shared.eventlog.leftovers import Leftover, adopt
+from shared.eventlog.port import (
+    HEADER_PRODUCER,
+    HEADER_SEQ,
+    HEADER_TYPE,
+    HEADER_VERSION,
+    EventLog,
+    NewRecord,
+)
+from shared.eventlog.record_size import RECORD_OVERHEAD
+from shared.eventlog.spool import LOCK, SpoolWriter, read_frames
+from shared.eventlog.spool_frames import Frame, Place, SpooledRecord
+from shared.events import EVENT_VERSION, AnyEvent, encode, event_type
+from shared.ids import new_id
+from shared.telemetry import get_logger
+from shared.topics import partition_for
+
+SEGMENT_BYTES = 8 * 1_048_576
+MEMORY_BYTES = 32 * 1_048_576
+BATCH_RECORDS = 1_000
+BATCH_BYTES = 4 * 1_048_576
+LINGER_S = 0.02
+CLOSE_FLUSH_S = 5.0
+HEADERS_BYTES = 128
+RESTART_S = 1.0
+
+log = get_logger("outbox")
+
+
+class Position(NamedTuple):
+    """Where an event will stand: its partition, and its number among all events of this incarnation."""
+
+    partition: int
+    seq: int
+
+
+def _to_new_records(producer: str, batch: Sequence[Frame]) -> list[NewRecord]:
+    """The records as they go to the log."""
+    version = str(EVENT_VERSION)
+    return [
+        NewRecord(
+            spooled.topic,
+            spooled.partition,
+            spooled.key,
+            spooled.value,
+            {
+                HEADER_TYPE: spooled.event_type,
+                HEADER_VERSION: version,
+                HEADER_PRODUCER: producer,
+                HEADER_SEQ: str(spooled.seq),
+            },
+            frame.at_ms,
+        )
+        for frame in batch
+        for spooled in frame.records
+    ]
+
+
+class Outbox:
+    """Belongs to one event loop. `start` before the first `put`; the log must have been started before.
+
+    `linger_s` is the least time between two batches while records keep coming: a lone record goes at once.
+    """
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        directory: Path,
+        *,
+        limit_bytes: int,
+        fsync_interval_s: float,
+        memory_bytes: int = MEMORY_BYTES,
+        segment_bytes: int = SEGMENT_BYTES,
+        linger_s: float = LINGER_S,
+    ) -> None:
+        self.incarnation = new_id("out", _now_ms())
+        self.delivery = Delivery(event_log)
+        self._log = event_log
+        self._directory = directory
+        self._limit_bytes = limit_bytes
+        self._fsync_interval_s = fsync_interval_s
+        self._memory_bytes = memory_bytes
+        self._linger_s = linger_s
+        self._own = directory / self.incarnation
+        self._lock = FileLock(self._own / LOCK)
+        self._writer = SpoolWriter(self._own, segment_bytes)
+        self._leftovers: list[Leftover] = []
+        self._seq = 0
+        self._in_hand: list[Frame] = []
+        """Taken for delivery, not acknowledged yet; kept here so that a fault cannot lose them."""
+        self._memory: deque[Frame] = deque()
+        self._memory_used = 0
+        self._unread: Place | None = None
+        """From here on frames are on disk only: memory was full. None: all that is pending is in memory."""
+        self._pending_records = 0
+        self._pending_bytes = 0
+        self._oldest_at_ms: int | None = None
+        """Of the leftover that is replayed."""
+        self._work = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._flushed: list[asyncio.Future[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # life cycle
+
+    async def start(self) -> None:
+        """Take over what dead incarnations left, open the own spool, and begin to forward."""
+        self._leftovers = await asyncio.to_thread(self._open)
+        for leftover in self._leftovers:
+            self._pending_records += leftover.records
+            self._pending_bytes += leftover.size
+            log.info("spool_adopted", producer=leftover.producer, records=leftover.records)
+            if leftover.damaged:
+                log.error("spool_damaged", producer=leftover.producer, segments=sorted(leftover.damaged))
+        self._tasks = [
+            asyncio.create_task(self._supervise(self._forward), name="outbox forwarder"),
+            asyncio.create_task(self._supervise(self._sync), name="outbox fsync"),
+        ]
+
+    def _open(self) -> list[Leftover]:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        registry = FileLock(self._directory / ".registry")
+        # Under this lock nobody finds the new directory before it is locked, and no leftover is adopted twice.
+        registry.acquire(wait=True)
+        try:
+            leftovers = adopt(self._directory)
+            self._own.mkdir()
+            self._lock.acquire()
+            self._writer.open()
+        finally:
+            registry.release()
+        return leftovers
+
+    async def close(self) -> None:
+        """Forward what is possible in a few seconds, then let go. What is left stays on disk for the next start."""
+        await self.flush(CLOSE_FLUSH_S)
+        self._closing.set()
+        forwarder, syncer = self._tasks
+        forwarder.cancel()
+        await asyncio.wait((forwarder, syncer))
+        self._tasks = []
+        await asyncio.to_thread(self._release)
+
+    def _release(self) -> None:
+        for leftover in self._leftovers:
+            leftover.lock.release()
+        self._writer.close()
+        if not self._pending_own:
+            shutil.rmtree(self._own)
+        self._lock.release()
+
+    @property
+    def _pending_own(self) -> bool:
+        return bool(self._in_hand or self._memory) or self._unread is not None
+
+    # putting
+
+    def put(self, *items: tuple[str, str, AnyEvent]) -> tuple[Position, ...]:
+        """Write (topic, key, event) items as one atomic frame; returns where each will stand. Never waits.
+
+        Raises SpoolFull when the limit is reached or the disk is full, RecordTooLarge when one item is over its
+        topic's limit; in both cases nothing was written.
+        """
+        seq = self._seq
+        spooled: list[SpooledRecord] = []
+        for topic, key, event in items:
+            value = encode(event)
+            if len(value) + len(key) + HEADERS_BYTES + RECORD_OVERHEAD > self._log.max_record_bytes(topic):
+                raise RecordTooLarge(f"An event of {len(value)} bytes is over the limit of {topic}.")
+            seq += 1
+            partition = partition_for(key, self._log.partitions(topic))
+            spooled.append(SpooledRecord(topic, partition, key, seq, event_type(event), value))
+        at_ms = _now_ms()
+        records = tuple(spooled)
+        data = frames.encode(at_ms, records)
+        if self._pending_bytes + len(data) > self._limit_bytes:
+            raise SpoolFull(
+                f"The spool holds {self._pending_bytes} bytes that the event log has not taken yet."
+            )
+        before = self._writer.end
+        end = self._writer.append(data)
+        self._seq = seq
+        self._remember(Frame(at_ms, records, end, len(data)), before)
+        return tuple([Position(record.partition, record.seq) for record in records])
+
+    def _remember(self, frame: Frame, before: Place) -> None:
+        self._pending_records += len(frame.records)
+        self._pending_bytes += frame.size
+        if self._unread is None and self._memory_used + frame.size <= self._memory_bytes:
+            self._memory.append(frame)
+            self._memory_used += frame.size
+        elif self._unread is None:
+            self._unread = before
+        if not self._work.is_set():
+            self._work.set()
+
+    @property
+    def pending_records(self) -> int:
+        """Records, leftovers included, that the log has not acknowledged."""
+        return self._pending_records
+
+    @property
+    def pending_bytes(self) -> int:
+        return self._pending_bytes
+
+    def oldest_pending_age_s(self, now_s: float) -> float:
+        """Age of the record that waits longest, 0 if none does. `now_s` is Unix time in seconds."""
+        if self._oldest_at_ms is not None:
+            oldest_ms = self._oldest_at_ms
+        elif self._in_hand:
+            oldest_ms = self._in_hand[0].at_ms
+        elif self._memory:
+            oldest_ms = self._memory[0].at_ms
+        else:
+            return 0.0
+        return max(0.0, now_s - oldest_ms / 1000)
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until everything put so far, and leftovers, are in the log. False: not within `timeout_s`."""
+        if self._pending_records == 0:
+            return True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushed.append(waiter)
+        done, _ = await asyncio.wait((waiter,), timeout=timeout_s)
+        if not done:
+            self._flushed.remove(waiter)
+        return bool(done)
+
+    # forwarding
+
+    async def _forward(self) -> None:
+        while self._leftovers:
+            await self._replay(self._leftovers[0])
+            self._leftovers.pop(0)
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._work.wait()
+            began = loop.time()
+            if not self._in_hand:
+                self._in_hand = await self._next_batch()
+            batch = self._in_hand
+            if batch:
+                records = _to_new_records(self.incarnation, batch)
+                await self.delivery.deliver(records)
+                self._writer.acknowledge(batch[-1].end)
+                self._in_hand = []
+                self._forget(len(records), sum(frame.size for frame in batch))
+            if not self._pending_own:
+                self._work.clear()
+            rest_s = began + self._linger_s - loop.time()
+            if rest_s > 0 and sum(len(frame.records) for frame in batch) < BATCH_RECORDS:
+                await asyncio.sleep(rest_s)
+
+    async def _next_batch(self) -> list[Frame]:
+        """Frames from memory, or from disk when memory is used up; empty when nothing is pending."""
+        if not self._memory and self._unread is not None:
+            await self._reload(self._unread)
+        batch: list[Frame] = []
+        records = size = 0
+        while self._memory and records < BATCH_RECORDS and size < BATCH_BYTES:
+            frame = self._memory.popleft()
+            batch.append(frame)
+            records += len(frame.records)
+            size += frame.size
+        self._memory_used -= size
+        return batch
+
+    async def _reload(self, place: Place) -> None:
+        """Read the next frames that memory had no room for; `put` goes on behind `until` meanwhile."""
+        until = self._writer.end
+        found, following = await asyncio.to_thread(read_frames, self._own, place, until)
+        if following is None:
+            log.error(
+                "spool_unreadable", producer=self.incarnation, segment=place.segment, offset=place.offset
+            )
+            following = until
+        self._memory.extend(found)
+        self._memory_used += sum(frame.size for frame in found)
+        self._unread = None if following == self._writer.end else following
+
+    def _forget(self, records: int, size: int) -> None:
+        self._pending_records -= records
+        self._pending_bytes -= size
+        if self._pending_records == 0:
+            for waiter in self._flushed:
+                waiter.set_result(None)
+            self._flushed.clear()
+
+    async def _replay(self, leftover: Leftover) -> None:
+        while True:
+            found, following = await asyncio.to_thread(read_frames, leftover.directory, leftover.place)
+            if found:
+                self._oldest_at_ms = found[0].at_ms
+                records = _to_new_records(leftover.producer, found)
+                await self.delivery.deliver(records)
+                await _to_the_end(leftover.acknowledge, found[-1].end)
+                self._forget(len(records), sum(frame.size for frame in found))
+            if following is None:
+                break
+            leftover.place = following
+        self._oldest_at_ms = None
+        await _to_the_end(leftover.remove)
+        log.info("spool_replayed", producer=leftover.producer, records=leftover.records)
+
+    # supervision
+
+    async def _sync(self) -> None:
+        while not self._closing.is_set():
+            if self._writer.dirty:
+                await asyncio.to_thread(self._writer.sync)
+            try:
+                await asyncio.wait_for(self._closing.wait(), self._fsync_interval_s)
+            except TimeoutError:
+                continue
+
+    async def _supervise(self, job: Callable[[], Awaitable[None]]) -> None:
+        while not self._closing.is_set():
+            try:
+                await job()
+            except (FinOpsError, OSError) as error:
+                log.error("outbox_restarts", error=str(error), kind=type(error).__name__)
+            except Exception:
+                log.exception("outbox_restarts")
+            else:
+                return
+            self.delivery.failed_attempts += 1
+            await asyncio.sleep(RESTART_S)
+
+
+async def _to_the_end(work: Callable[..., None], *arguments: Place) -> None:
+    """Run `work` in a thread; a cancellation waits for it, so that nothing goes on behind `close`."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait((running,))
+        raise
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
