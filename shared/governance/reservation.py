@@ -1,0 +1,79 @@
+"""CompletionEstimates: how many output tokens to reserve for a request, learned per key and model.
+
+Reserving `max_tokens` for each request would refuse most of a budget's last part; reserving the mean would let
+bursts overshoot. A high quantile of what was really produced is a good bet. Pure state: no clock, bounded memory.
+"""
+
+from bisect import bisect_left
+from collections import OrderedDict
+from math import ceil
+from typing import Final
+
+UNKNOWN_TOKENS: Final = 1024
+"""Reserved before anything was seen and without `max_tokens`."""
+FIRST_CAP: Final = 4096
+"""Before enough was seen, a huge `max_tokens` (clients send the model's maximum) is not believed beyond this."""
+QUANTILE: Final = 0.95
+MIN_SAMPLES: Final = 10
+DECAY: Final = 0.98
+"""Weight of the past at each new sample: the last 50 or so decide."""
+_EDGES: Final = tuple(sorted({ceil(2 ** (step / 4)) for step in range(81)}))
+"""Upper edges of the histogram: steps of a quarter of an octave (at most 19 % too much), 1 to 2^20 tokens."""
+
+
+class _Histogram:
+    __slots__ = ("quantile", "samples", "weights")
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.weights: dict[int, float] = {}
+        self.quantile = 0
+
+    def observe(self, tokens: int) -> None:
+        for place in self.weights:
+            self.weights[place] *= DECAY
+        place = min(bisect_left(_EDGES, tokens), len(_EDGES) - 1)
+        self.weights[place] = self.weights.get(place, 0.0) + 1.0
+        self.samples += 1
+        self.quantile = self._quantile()
+
+    def _quantile(self) -> int:
+        wanted = sum(self.weights.values()) * QUANTILE
+        reached = 0.0
+        place = 0
+        for place in sorted(self.weights):
+            reached += self.weights[place]
+            if reached >= wanted:
+                break
+        return _EDGES[place]
+
+
+class CompletionEstimates:
+    """Keeps the `capacity` most recently used (key, model) pairs."""
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self._capacity = capacity
+        self._seen: OrderedDict[tuple[str, str], _Histogram] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def observe(self, key_id: str, model: str, completion_tokens: int) -> None:
+        """Learn from a request that ended by itself."""
+        pair = (key_id, model)
+        histogram = self._seen.get(pair)
+        if histogram is None:
+            histogram = self._seen[pair] = _Histogram()
+            if len(self._seen) > self._capacity:
+                self._seen.popitem(last=False)
+        else:
+            self._seen.move_to_end(pair)
+        histogram.observe(completion_tokens)
+
+    def expected(self, key_id: str, model: str, max_tokens: int | None) -> int:
+        """Output tokens to reserve: never more than `max_tokens`."""
+        histogram = self._seen.get((key_id, model))
+        if histogram is not None and histogram.samples >= MIN_SAMPLES:
+            tokens = histogram.quantile
+            return tokens if max_tokens is None else min(tokens, max_tokens)
+        return UNKNOWN_TOKENS if max_tokens is None else min(max_tokens, FIRST_CAP)

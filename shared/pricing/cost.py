@@ -1,0 +1,68 @@
+"""Usage x price = cost, in exact integer arithmetic, rounded once."""
+
+from typing import Final
+
+from shared.events import Tokens
+from shared.pricing.model import ModelPrice, Rates
+
+PER_MILLION: Final = 1_000_000
+MS_PER_HOUR: Final = 3_600_000
+# One denominator for all parts: the least common multiple of a million and the milliseconds of an hour.
+DENOMINATOR: Final = 18_000_000
+_PER_MILLION_SCALE: Final = DENOMINATOR // PER_MILLION
+_AUDIO_SCALE: Final = DENOMINATOR // MS_PER_HOUR
+
+
+def cost_nanos(price: ModelPrice, tokens: Tokens) -> int:
+    """The cost in nano-dollars, rounded half up once, on the total.
+
+    Parts that are said to be larger than their whole (some providers count so) are cut to it.
+    """
+    per_million = _token_sum(rates_for(price, tokens.prompt), tokens)
+    if not (
+        price.per_million_characters_nanos
+        or price.per_audio_hour_nanos
+        or price.per_image_nanos
+        or price.per_request_nanos
+    ):
+        return (per_million + PER_MILLION // 2) // PER_MILLION
+    per_million += tokens.characters * price.per_million_characters_nanos
+    audio_ms = max(tokens.audio_ms, price.min_audio_ms) if tokens.audio_ms > 0 else 0
+    total = per_million * _PER_MILLION_SCALE
+    total += audio_ms * price.per_audio_hour_nanos * _AUDIO_SCALE
+    total += (tokens.images * price.per_image_nanos + price.per_request_nanos) * DENOMINATOR
+    return (total + DENOMINATOR // 2) // DENOMINATOR
+
+
+def rates_for(price: ModelPrice, prompt_tokens: int) -> Rates:
+    """The rates of the highest tier that the prompt reaches."""
+    chosen = price.base
+    for tier in price.tiers:
+        if prompt_tokens > tier.above_prompt_tokens:
+            chosen = tier.rates
+    return chosen
+
+
+def _token_sum(rates: Rates, tokens: Tokens) -> int:
+    plain = tokens.prompt
+    total = 0
+    for part, rate in (
+        (tokens.cached_read, rates.cached_read),
+        (tokens.cache_write, rates.cache_write),
+        (tokens.prompt_audio, rates.prompt_audio),
+    ):
+        if part:
+            part = min(part, plain)
+            plain -= part
+            total += part * rate
+    total += plain * rates.input
+    answer = tokens.completion
+    for part, rate in (
+        (tokens.reasoning, rates.reasoning),
+        (tokens.completion_audio, rates.completion_audio),
+    ):
+        if part:
+            part = min(part, answer)
+            answer -= part
+            total += part * rate
+    return total + answer * (rates.completion_image if tokens.images else rates.output)

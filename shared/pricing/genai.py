@@ -1,0 +1,183 @@
+"""Prices out of the genai-prices package: its bundled data only, never its network update.
+
+A model's price may change on a date or by the time of day, so what is found is a schedule; a look-up by time picks
+from it. Found schedules are remembered for the life of the process: the data never changes within it.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, time
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cache, lru_cache
+from typing import Final
+
+import msgspec
+from genai_prices import __version__ as GENAI_VERSION
+from genai_prices import types as genai
+from genai_prices.data import providers as BUNDLED
+from genai_prices.data_snapshot import DataSnapshot
+
+from shared.pricing.model import ModelPrice, Rates, Tier, rates
+
+DATA_VERSION: Final = f"genai-prices-{GENAI_VERSION}"
+DAY_MS: Final = 86_400_000
+
+PROVIDER_IDS: Final[Mapping[str, str]] = {
+    "openai": "openai",
+    "groq": "groq",
+    "cerebras": "cerebras",
+    "xai": "x-ai",
+    "openrouter": "openrouter",
+    # Nebius has no table of its own; Hugging Face's router passes its prices on unchanged.
+    "nebius": "huggingface_nebius",
+    "perplexity": "perplexity",
+    "mistral": "mistral",
+}
+"""Our provider types -> genai-prices' provider ids. A type that is not here has no public prices."""
+
+GROQ_MIN_AUDIO_MS: Final = 10_000
+"""Groq bills each transcription as at least ten seconds."""
+
+_TOKEN_KEYS: Final = {
+    "input_nanos": "input_mtok",
+    "output_nanos": "output_mtok",
+    "cached_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "prompt_audio": "input_audio_mtok",
+    "completion_audio": "output_audio_mtok",
+    "completion_image": "output_image_mtok",
+    "reasoning": "output_reasoning_mtok",
+}
+
+
+class Scheduled(msgspec.Struct, frozen=True):
+    """A price and when it holds: from `from_ms` on, or daily from `from_time_ms` to `to_time_ms` (UTC, may wrap)."""
+
+    price: ModelPrice
+    from_ms: int | None = None
+    from_time_ms: int | None = None
+    to_time_ms: int = 0
+
+    def holds(self, at_ms: int) -> bool:
+        if self.from_ms is not None:
+            return at_ms >= self.from_ms
+        if self.from_time_ms is None:
+            return True
+        clock_ms = at_ms % DAY_MS
+        if self.to_time_ms < self.from_time_ms:
+            return clock_ms >= self.from_time_ms or clock_ms < self.to_time_ms
+        return self.from_time_ms <= clock_ms < self.to_time_ms
+
+
+Schedule = tuple[Scheduled, ...]
+"""The later entry wins."""
+
+
+def schedule_for(provider_type: str, model: str) -> Schedule:
+    """What is known of a model of a provider type; empty when nothing is."""
+    if provider_type == "huggingface":
+        return _huggingface(model)
+    provider_id = PROVIDER_IDS.get(provider_type)
+    return _schedule(provider_id, model) if provider_id is not None else ()
+
+
+def price_at(schedule: Schedule, at_ms: int | None) -> ModelPrice | None:
+    """The price in force at `at_ms`; None as time: the newest that holds all day."""
+    if not schedule:
+        return None
+    for entry in reversed(schedule):
+        if entry.from_time_ms is None if at_ms is None else entry.holds(at_ms):
+            return entry.price
+    return schedule[0].price
+
+
+def _huggingface(model: str) -> Schedule:
+    """`{inference_provider}/{org}/{model}` as we name it, or `{org}/{model}:{inference_provider}` as the router does."""
+    name, _, suffix = model.partition(":")
+    if suffix:
+        return _schedule(f"huggingface_{suffix}", name)
+    inference_provider, _, rest = model.partition("/")
+    return _schedule(f"huggingface_{inference_provider}", rest) if "/" in rest else ()
+
+
+@cache
+def _snapshot() -> DataSnapshot:
+    return DataSnapshot(providers=BUNDLED, from_auto_update=False)
+
+
+@lru_cache(maxsize=8192)
+def _schedule(provider_id: str, model: str) -> Schedule:
+    try:
+        provider, info = _snapshot().find_provider_model(model, None, provider_id, None)
+    except LookupError:
+        return ()
+    is_groq_whisper = provider.id == "groq" and info.id.startswith("whisper-large-v3")
+    min_audio_ms = GROQ_MIN_AUDIO_MS if is_groq_whisper else 0
+    if isinstance(info.prices, genai.ModelPrice):
+        return (Scheduled(_convert(info.prices, min_audio_ms)),)
+    return tuple(scheduled(entry, min_audio_ms) for entry in info.prices)
+
+
+def scheduled(entry: genai.ConditionalPrice, min_audio_ms: int) -> Scheduled:
+    """One of the prices that a model has under conditions."""
+    price = _convert(entry.prices, min_audio_ms)
+    constraint = entry.constraint
+    if isinstance(constraint, genai.StartDateConstraint):
+        start = datetime.combine(constraint.start_date, time(), UTC)
+        return Scheduled(price, from_ms=int(start.timestamp()) * 1000)
+    if isinstance(constraint, genai.TimeOfDateConstraint):
+        return Scheduled(
+            price,
+            from_time_ms=_time_of_day_ms(constraint.start_time),
+            to_time_ms=_time_of_day_ms(constraint.end_time),
+        )
+    return Scheduled(price)
+
+
+def _time_of_day_ms(at: time) -> int:
+    aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    moment = datetime.combine(datetime(1970, 1, 2).date(), aware).astimezone(UTC)
+    return int(moment.timestamp() * 1000) % DAY_MS
+
+
+def _convert(price: genai.ModelPrice, min_audio_ms: int) -> ModelPrice:
+    stored: dict[str, Decimal | genai.TieredPrices] = {
+        key: value for key, value in price.__dict__.items() if value is not None
+    }
+    starts = sorted({tier.start for value in stored.values() for tier in _tiers(value)})
+    return ModelPrice(
+        source="genai-prices",
+        base=_rates(stored, 0),
+        tiers=tuple(Tier(start, _rates(stored, start + 1)) for start in starts),
+        per_request_nanos=_flat(stored, "requests_kcount", 1000),
+        per_million_characters_nanos=_flat(stored, "input_mchars", 1),
+        per_audio_hour_nanos=_flat(stored, "input_audio_hours", 1) or _flat(stored, "audio_hours", 1),
+        min_audio_ms=min_audio_ms,
+    )
+
+
+def _rates(stored: Mapping[str, Decimal | genai.TieredPrices], prompt_tokens: int) -> Rates:
+    found = {
+        name: _nanos(_at(stored[key], prompt_tokens)) for name, key in _TOKEN_KEYS.items() if key in stored
+    }
+    return rates(**found)
+
+
+def _flat(stored: Mapping[str, Decimal | genai.TieredPrices], key: str, per: int) -> int:
+    value = stored.get(key)
+    return 0 if value is None else _nanos(_at(value, 0) / per)
+
+
+def _tiers(value: Decimal | genai.TieredPrices) -> Iterable[genai.Tier]:
+    return value.tiers if isinstance(value, genai.TieredPrices) else ()
+
+
+def _at(value: Decimal | genai.TieredPrices, prompt_tokens: int) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    reached = [tier.price for tier in value.tiers if prompt_tokens > tier.start]
+    return reached[-1] if reached else value.base
+
+
+def _nanos(usd: Decimal) -> int:
+    """A few prices in the data have more than nine decimals (1/12): the nearest nano-dollar per million is taken."""
+    return int((usd * 1_000_000_000).quantize(Decimal(1), ROUND_HALF_UP))

@@ -1,0 +1,86 @@
+"""ModelPrice: what one model costs, as integers.
+
+Token rates are nano-dollars per million tokens, so a price of $0.15 per million is 150_000_000. All rates are
+resolved: a kind of token that has no price of its own has that of the kind it belongs to.
+"""
+
+from typing import Literal
+
+import msgspec
+
+PriceSource = Literal["genai-prices", "override", "built-in"]
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """Nano-dollars per million tokens of each kind."""
+
+    input: int
+    output: int
+    cached_read: int
+    cache_write: int
+    prompt_audio: int
+    completion_audio: int
+    completion_image: int
+    """For the output of a request that made images."""
+    reasoning: int
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """Long context: with more than `above_prompt_tokens` in the prompt these rates hold for ALL tokens."""
+
+    above_prompt_tokens: int
+    rates: Rates
+
+
+class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """The price of a model at one time. What it does not name costs nothing."""
+
+    source: PriceSource
+    base: Rates
+    tiers: tuple[Tier, ...] = ()
+    """Rising."""
+    per_request_nanos: int = 0
+    per_image_nanos: int = 0
+    per_million_characters_nanos: int = 0
+    per_audio_hour_nanos: int = 0
+    min_audio_ms: int = 0
+    """Audio is billed as at least this long."""
+
+    @property
+    def input_per_million_nanos(self) -> int:
+        return self.base.input
+
+    @property
+    def output_per_million_nanos(self) -> int:
+        return self.base.output
+
+
+def rates(
+    *,
+    input_nanos: int = 0,
+    output_nanos: int = 0,
+    cached_read: int | None = None,
+    cache_write: int | None = None,
+    prompt_audio: int | None = None,
+    completion_audio: int | None = None,
+    completion_image: int | None = None,
+    reasoning: int | None = None,
+) -> Rates:
+    """Rates per million tokens; None: the price of the kind of token that this one is part of."""
+
+    def output_or(value: int | None) -> int:
+        return output_nanos if value is None else value
+
+    def input_or(value: int | None) -> int:
+        return input_nanos if value is None else value
+
+    return Rates(
+        input=input_nanos,
+        output=output_nanos,
+        cached_read=input_or(cached_read),
+        cache_write=input_or(cache_write),
+        prompt_audio=input_or(prompt_audio),
+        completion_audio=output_or(completion_audio),
+        completion_image=output_or(completion_image),
+        reasoning=output_or(reasoning),
+    )

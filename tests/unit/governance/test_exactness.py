@@ -1,0 +1,193 @@
+"""Whatever happens to owners, gateways and records on the way: the counters and the views are exact."""
+
+from collections.abc import Callable
+
+import hypothesis.strategies as st
+from hypothesis import given, settings
+
+from shared.governance.windows import active_since
+from tests.unit.governance.world import (
+    BUDGETS,
+    KEYS,
+    PARTITIONS,
+    PATIENCE_MS,
+    Gateway,
+    Sums,
+    World,
+    published_sums,
+    truth,
+)
+
+Step = Callable[[World], None]
+
+choices = st.integers(0, 7)
+partitions = st.integers(0, PARTITIONS - 1)
+counts = st.integers(0, 12)
+amounts = st.integers(0, 1000)
+
+
+def _start(which: int, key: int, nanos: int) -> Step:
+    return lambda world: world.start(world.living(which), KEYS[key % len(KEYS)], nanos)
+
+
+def _end(which: int, request: int, nanos: int) -> Step:
+    return lambda world: world.end(world.living(which), request, nanos)
+
+
+def _forward(which: int, count: int, again: int) -> Step:
+    return lambda world: world.forward(world.gateways[which % len(world.gateways)], count, again)
+
+
+def _fold(partition: int, count: int, back: int) -> Step:
+    return lambda world: world.fold(partition, count, back)
+
+
+def _publish(partition: int, torn_after: int | None) -> Step:
+    return lambda world: world.publish(partition, torn_after)
+
+
+def _flow(partition: int) -> Step:
+    """Everything moves on at once, as it does most of the time."""
+
+    def run(world: World) -> None:
+        for gateway in world.gateways:
+            world.forward(gateway, 100)
+        world.fold(partition, 100)
+        world.publish(partition)
+        for gateway in world.gateways:
+            world.follow(gateway, partition, 1000)
+
+    return run
+
+
+def _torn(partition: int, count: int, torn_after: int) -> Step:
+    """An owner that had seen a bit more dies in the middle of publishing it; all readers see what it wrote."""
+
+    def run(world: World) -> None:
+        for gateway in world.gateways:
+            world.forward(gateway, 100)
+        world.fold(partition, count)
+        world.publish(partition, torn_after)
+        for gateway in world.gateways:
+            world.follow(gateway, partition, 1000)
+
+    return run
+
+
+def _give_up(partition: int, published: bool) -> Step:
+    """Time passes; the owner abandons what is still open, and may publish that."""
+
+    def run(world: World) -> None:
+        for gateway in world.gateways:
+            world.forward(gateway, 100)
+        world.fold(partition, 100)
+        world.now_ms += PATIENCE_MS
+        world.abandon(partition)
+        if published:
+            world.fold(partition, 100)
+            world.publish(partition)
+            for gateway in world.gateways:
+                world.follow(gateway, partition, 1000)
+
+    return run
+
+
+steps = st.one_of(
+    st.builds(_start, choices, choices, amounts),
+    st.builds(_start, choices, choices, amounts),
+    st.builds(_end, choices, choices, amounts),
+    st.builds(_end, choices, choices, amounts),
+    st.builds(_forward, choices, counts, st.sampled_from([0, 0, 3, 50])),
+    st.builds(_fold, partitions, counts, st.sampled_from([0, 0, 3, 50])),
+    st.builds(_publish, partitions, st.none()),
+    st.builds(_publish, partitions, st.integers(0, 6)),
+    st.builds(_flow, partitions),
+    st.builds(_torn, partitions, st.integers(1, 6), st.integers(1, 8)),
+    st.builds(_give_up, partitions, st.booleans()),
+    st.builds(lambda p: lambda world: world.abandon(p), partitions),
+    st.builds(lambda p: lambda world: world.replace_owner(p), partitions),
+    st.builds(lambda which: lambda world: world.kill(world.living(which)), choices),
+    st.builds(
+        lambda which, p, n: lambda world: world.follow(world.gateways[which % len(world.gateways)], p, n),
+        choices,
+        partitions,
+        counts,
+    ),
+)
+
+# hypothesis draws short lists unless told otherwise: most faults need a history, shrinking needs short ones
+plans = st.one_of(st.lists(steps, min_size=20, max_size=90), st.lists(steps, max_size=20))
+
+
+def run(world: World, plan: list[Step], after_each: Callable[[World], None] = lambda world: None) -> None:
+    for step in plan:
+        step(world)
+        after_each(world)
+        world.step()
+
+
+@settings(max_examples=300, deadline=None)
+@given(plans)
+def test_counters_equal_the_first_true_ends_or_abandonments(plan: list[Step]) -> None:
+    world = World()
+
+    run(world, plan)
+    world.finish()
+
+    assert published_sums(world.owners) == truth(record.event for log in world.usage for record in log)
+
+
+@settings(max_examples=150, deadline=None)
+@given(plans)
+def test_a_new_owner_holds_what_the_old_one_published(plan: list[Step]) -> None:
+    world = World()
+    run(world, plan)
+    world.finish()
+    before = published_sums(world.owners)
+
+    for partition in range(PARTITIONS):
+        world.replace_owner(partition)
+        world.fold(partition, 0, back=1000)
+
+    assert published_sums(world.owners) == before
+
+
+@settings(max_examples=300, deadline=None)
+@given(plans)
+def test_every_view_is_its_own_events_plus_what_was_published(plan: list[Step]) -> None:
+    world = World()
+
+    run(world, plan, after_each=check_views)
+    world.finish()
+    for gateway in world.gateways:
+        for partition in range(PARTITIONS):
+            world.follow(gateway, partition, 10_000)
+
+    check_views(world)
+    assert [gateway.view.uncovered_records for gateway in world.gateways] == [0] * len(world.gateways)
+
+
+def check_views(world: World) -> None:
+    for gateway in world.gateways:
+        expected = expected_view(world, gateway)
+        for budget in BUDGETS:
+            since = active_since(budget, world.now_ms)
+            wanted = [sums for (name, ms), sums in expected.items() if name == budget.id and ms >= since]
+            spend = gateway.view.totals(budget, world.now_ms)
+            assert (spend.settled_nanos, spend.reserved_nanos, spend.requests) == (
+                sum(settled for settled, _, _ in wanted),
+                sum(reserved for _, reserved, _ in wanted),
+                sum(requests for _, _, requests in wanted),
+            )
+            assert spend.unpriced == 0
+
+
+def expected_view(world: World, gateway: Gateway) -> Sums:
+    """All events in the part of the log whose progress this gateway has seen, and all its own."""
+    published = [
+        record.event
+        for partition, log in enumerate(world.usage)
+        for record in log
+        if record.offset <= gateway.seen[partition][1]
+    ]
+    return truth([*published, *(record.event for record in gateway.spool)])

@@ -1,0 +1,323 @@
+"""The ledger's rules one by one; their sum is in test_exactness."""
+
+import pytest
+
+from shared.events import Bucket as B
+from shared.events import (
+    Charge,
+    CounterPublished,
+    PartitionProgress,
+    ProducerMark,
+    RequestAbandoned,
+    RequestStarted,
+    Tokens,
+    UsageRecorded,
+)
+from shared.governance.ledger import (
+    ABANDONED_KEEP_MS,
+    PRODUCER_KEEP_MS,
+    RETRY_INTERVAL_MS,
+    PartitionLedger,
+)
+
+T = 1_764_547_200_000
+FOREVER = Charge("bud", 0, 0)
+
+
+def started(
+    request_id: str = "r1", *, at_ms: int = T, reserve: int = 100, charge: Charge = FOREVER
+) -> RequestStarted:
+    return RequestStarted(
+        request_id=request_id,
+        at_ms=at_ms,
+        deadline_ms=at_ms + 1000,
+        gateway_id="gw",
+        virtual_key_id="key",
+        endpoint="chat.completions",
+        provider="demo",
+        model="demo/echo",
+        reserved_nanos=reserve,
+        charges=(charge,),
+    )
+
+
+def ended(
+    request_id: str = "r1",
+    *,
+    at_ms: int = T,
+    cost: int = 40,
+    charge: Charge = FOREVER,
+    outcome: str = "success",
+    basis: str = "priced",
+) -> UsageRecorded:
+    return UsageRecorded(
+        request_id=request_id,
+        started_at_ms=at_ms,
+        at_ms=at_ms,
+        gateway_id="gw",
+        virtual_key_id="key",
+        endpoint="chat.completions",
+        provider="demo",
+        model="demo/echo",
+        outcome=outcome,  # type: ignore[arg-type]  # a literal in every call
+        http_status=200,
+        tokens=Tokens(prompt=3, completion=4),
+        cost_nanos=cost,
+        cost_basis=basis,  # type: ignore[arg-type]  # a literal in every call
+        charges=(charge,),
+    )
+
+
+def only_bucket(ledger: PartitionLedger, budget_id: str = "bud") -> B:
+    (bucket,) = ledger.counter(budget_id).buckets
+    return bucket
+
+
+def test_a_start_reserves_and_its_end_settles_and_releases() -> None:
+    ledger = PartitionLedger(3)
+
+    ledger.apply(0, "gw-1", 0, started())
+    reserved = only_bucket(ledger)
+    ledger.apply(5, "gw-1", 1, ended())
+
+    assert reserved == B(0, 0, reserved_nanos=100)
+    assert only_bucket(ledger) == B(0, 0, settled_nanos=40, requests=1, tokens=7)
+    assert ledger.counter("bud").through_offset == 5
+    assert (ledger.counter("bud").partition, ledger.open_requests) == (3, 0)
+
+
+def test_an_unpriced_end_is_counted_as_such() -> None:
+    ledger = PartitionLedger(0)
+
+    ledger.apply(0, "gw-1", 0, started())
+    ledger.apply(1, "gw-1", 1, ended(cost=0, basis="unpriced"))
+
+    assert only_bucket(ledger).unpriced == 1
+
+
+def test_an_end_without_a_start_is_settled_and_releases_nothing() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started("other"))
+
+    ledger.apply(1, "gw-2", 0, ended("unknown"))
+
+    assert only_bucket(ledger) == B(0, 0, settled_nanos=40, reserved_nanos=100, requests=1, tokens=7)
+
+
+def test_an_offset_at_or_below_the_last_folded_is_skipped() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(7, "gw-1", 0, started())
+
+    ledger.apply(7, "gw-2", 0, started("r2"))
+    ledger.apply(3, "gw-2", 1, started("r3"))
+
+    assert ledger.through_offset == 7
+    assert only_bucket(ledger).reserved_nanos == 100
+
+
+def test_a_replay_moves_the_offset_and_nothing_else() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 4, ended("r1"))
+
+    ledger.apply(1, "gw-1", 4, ended("r1"))
+    ledger.apply(2, "gw-1", 3, ended("r0"))
+
+    assert only_bucket(ledger).requests == 1
+    assert ledger.progress(T).through_offset == 2
+
+
+def test_a_producer_is_forgotten_after_its_keep_time_in_event_time() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 4, ended("r1"))
+    ledger.apply(1, "gw-2", 0, ended("r2", at_ms=T + PRODUCER_KEEP_MS))
+    still_known = ledger.progress(T).producers
+
+    ledger.apply(2, "gw-2", 1, ended("r3", at_ms=T + PRODUCER_KEEP_MS + 1))
+
+    assert set(still_known) == {"gw-1", "gw-2"}
+    assert ledger.progress(T).producers == {"gw-2": ProducerMark(1, T + PRODUCER_KEEP_MS + 1)}
+
+
+def test_due_returns_each_late_request_again_only_after_the_retry_interval() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+
+    assert ledger.due(T + 999) == []
+    (abandonment,) = ledger.due(T + 1000)
+    assert ledger.due(T + 1000 + RETRY_INTERVAL_MS - 1) == []
+    assert len(ledger.due(T + 1000 + RETRY_INTERVAL_MS)) == 1
+    assert (abandonment.outcome, abandonment.cost_basis) == ("abandoned", "reserved")
+    assert (abandonment.cost_nanos, abandonment.reserved_nanos) == (100, 100)
+    assert abandonment.gateway_id == "gw"
+    assert abandonment.charges == (FOREVER,)
+    assert abandonment.latency_ms == 1000
+
+
+def test_nothing_is_due_once_the_end_was_folded() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+    ledger.apply(1, "gw-1", 1, ended())
+
+    assert ledger.due(T + 10**9) == []
+
+
+def test_an_abandonment_settles_the_reservation_and_is_published_once() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+    (abandonment,) = ledger.due(T + 1000)
+
+    ledger.apply(1, "", 0, abandonment)
+    ledger.apply(2, "", 0, abandonment)
+
+    assert only_bucket(ledger) == B(0, 0, settled_nanos=100, requests=1)
+    assert ledger.take_abandoned() == (
+        [RequestAbandoned(request_id="r1", cost_nanos=100, at_ms=T + 1000, through_offset=1)],
+        [],
+    )
+    assert ledger.take_abandoned() == ([], [])
+
+
+def test_a_late_true_end_corrects_the_abandonment_and_removes_it() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+    ledger.apply(1, "", 0, ledger.due(T + 1000)[0])
+    ledger.take_abandoned()
+
+    ledger.apply(2, "gw-1", 1, ended(cost=40))
+
+    assert only_bucket(ledger) == B(0, 0, settled_nanos=40, requests=1, tokens=7)
+    assert ledger.take_abandoned() == ([], ["r1"])
+
+
+def test_a_correction_in_the_same_batch_publishes_nothing_about_the_abandonment() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+    ledger.apply(1, "", 0, ledger.due(T + 1000)[0])
+
+    ledger.apply(2, "gw-1", 1, ended())
+
+    assert ledger.take_abandoned() == ([], [])
+
+
+def test_an_abandonment_is_forgotten_after_its_keep_time() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+    abandonment = ledger.due(T + 1000)[0]
+    ledger.apply(1, "", 0, abandonment)
+    ledger.take_abandoned()
+
+    ledger.apply(2, "gw-2", 0, ended("r2", at_ms=abandonment.at_ms + ABANDONED_KEEP_MS + 1))
+    ledger.progress(T)
+
+    assert ledger.take_abandoned() == ([], ["r1"])
+
+
+def test_an_abandonment_that_lost_against_the_true_end_changes_nothing() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+    late = ledger.due(T + 1000)[0]
+    ledger.apply(1, "gw-1", 1, ended())
+
+    ledger.apply(2, "", 0, late)
+
+    assert only_bucket(ledger) == B(0, 0, settled_nanos=40, requests=1, tokens=7)
+
+
+def test_a_bucket_is_dropped_when_event_time_passes_its_end_and_stays_dropped() -> None:
+    ledger = PartitionLedger(0)
+    old = Charge("bud", T, T + 5000)
+    ledger.apply(0, "gw-1", 0, started(charge=old))
+
+    ledger.apply(1, "gw-1", 1, ended("r2", at_ms=T + 5000, charge=Charge("bud", T + 5000, T + 9000)))
+    ledger.apply(2, "gw-1", 2, ended("r1", at_ms=T + 5000, charge=old))
+
+    assert [bucket.bucket_ms for bucket in ledger.counter("bud").buckets] == [T + 5000]
+
+
+def test_changed_counters_are_returned_once() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+
+    assert ledger.take_changed() == ["bud"]
+    assert ledger.take_changed() == []
+    ledger.republish("bud")
+    ledger.republish("unknown")
+    assert ledger.take_changed() == ["bud"]
+
+
+def test_a_published_counter_does_not_change_afterwards() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+    published = ledger.counter("bud")
+
+    ledger.apply(1, "gw-1", 1, ended())
+
+    assert published.buckets[0].reserved_nanos == 100
+
+
+def test_restore_takes_the_highest_epoch_and_rises_above_it() -> None:
+    ledger = PartitionLedger(0)
+    zombie = CounterPublished(budget_id="bud", partition=0, epoch=3, through_offset=99, buckets=(B(0, 0, 1),))
+    newest = CounterPublished(budget_id="bud", partition=0, epoch=4, through_offset=10, buckets=(B(0, 0, 2),))
+
+    ledger.restore([newest, zombie], [], progress(epoch=4, through_offset=10))
+
+    assert ledger.epoch == 5
+    assert only_bucket(ledger).settled_nanos == 2
+    assert ledger.take_changed() == []
+
+
+def test_a_counter_restored_ahead_of_the_progress_waits_there_until_the_fold_has_caught_up() -> None:
+    ledger = PartitionLedger(0)
+    ahead = CounterPublished(
+        budget_id="bud", partition=0, epoch=1, through_offset=11, buckets=(B(0, 0, 80, 0, 2, 14),)
+    )
+    ledger.restore([ahead], [], progress(epoch=1, through_offset=9))
+
+    ledger.apply(10, "gw-1", 0, ended("r1"))
+    ledger.republish("bud")
+    held_back = ledger.take_changed()
+    ledger.apply(11, "gw-1", 1, ended("r2"))
+    caught_up = ledger.take_changed()
+    ledger.apply(12, "gw-1", 2, ended("r3"))
+
+    assert (held_back, caught_up) == ([], ["bud"])
+    assert only_bucket(ledger).settled_nanos == 120
+
+
+def test_an_abandonment_beyond_the_restored_progress_is_made_again_by_the_fold() -> None:
+    ledger = PartitionLedger(0)
+    torn = RequestAbandoned(request_id="r1", cost_nanos=100, at_ms=T, through_offset=11)
+
+    ledger.restore([], [torn], progress(epoch=1, through_offset=9, open_offsets=(4,)))
+    ledger.reopen(4, started())
+    ledger.apply(11, "", 0, ended("r1", outcome="abandoned", cost=100))
+
+    assert [entry.request_id for entry in ledger.take_abandoned()[0]] == ["r1"]
+
+
+def test_an_empty_spend_topic_restores_to_nothing() -> None:
+    ledger = PartitionLedger(0)
+
+    ledger.restore([], [], None)
+
+    assert (ledger.epoch, ledger.through_offset) == (1, -1)
+    assert ledger.progress(T) == progress(epoch=1, through_offset=-1, event_time_ms=0)
+
+
+def test_an_unknown_counter_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        PartitionLedger(0).counter("nothing")
+
+
+def progress(
+    *, epoch: int, through_offset: int, open_offsets: tuple[int, ...] = (), event_time_ms: int = T
+) -> PartitionProgress:
+    return PartitionProgress(
+        partition=0,
+        epoch=epoch,
+        through_offset=through_offset,
+        at_ms=T,
+        event_time_ms=event_time_ms,
+        open_offsets=open_offsets,
+    )
