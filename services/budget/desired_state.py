@@ -1,0 +1,187 @@
+"""What finops.yaml and the environment ask for, as governed entities. Reads nothing but its arguments.
+
+Ids are made from names, so that several instances that start at once ask for the very same entities.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from services.budget.schemas import OnUnavailable
+from shared.catalogue.provider_types import PROVIDER_TYPES, base_url_from_environment
+from shared.config_file import ConfigFile, CredentialConfig, PriceConfig, ProviderConfig, VirtualKeyConfig
+from shared.errors import ConfigurationError
+from shared.field_types import env_reference
+from shared.governance.keys import checksum_ok, display_prefix, sha256_of
+from shared.governance.model import (
+    Budget,
+    Credential,
+    PriceOverride,
+    Provider,
+    Team,
+    Timeouts,
+    VirtualKey,
+)
+from shared.security import seal
+
+DEMO: Final = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """Entities by id, without versions. `secrets`: literal credentials by (provider, credential), sealed later:
+    a sealed text differs each time, so whether it changed is told by its content."""
+
+    providers: Mapping[str, Provider]
+    prices: Mapping[str, PriceOverride]
+    teams: Mapping[str, Team]
+    keys: Mapping[str, VirtualKey]
+    secrets: Mapping[tuple[str, str], str]
+    warnings: tuple[str, ...]
+
+
+def desired_state(config: ConfigFile, environ: Mapping[str, str]) -> DesiredState:
+    """Raises ConfigurationError for what only shows here: an unknown provider type, a missing address or key."""
+    providers = {provider.name: provider for provider in _discovered(environ)}
+    secrets: dict[tuple[str, str], str] = {}
+    warnings: list[str] = []
+    for name, section in config.providers.items():
+        providers[name] = _provider(name, section)
+        for position, credential in enumerate(section.credentials):
+            secret = credential.api_key.get_secret_value() if credential.api_key is not None else ""
+            variable = env_reference(secret)
+            if variable is None and secret:
+                secrets[name, credential.name] = secret
+            elif variable is not None and not environ.get(variable):
+                warnings.append(
+                    f"providers.{name}.credentials[{position}].api_key refers to {variable}, which is not set here."
+                )
+    teams = {
+        team_id(team.name): Team(id=team_id(team.name), name=team.name, metadata=team.metadata)
+        for team in config.teams
+    }
+    keys = [_virtual_key(position, key, environ) for position, key in enumerate(config.virtual_keys)]
+    return DesiredState(
+        providers=providers,
+        prices={model: _price(model, section) for model, section in config.prices.items()},
+        teams=teams,
+        keys={key.id: key for key in keys},
+        secrets=secrets,
+        warnings=tuple(warnings),
+    )
+
+
+def key_id(name: str) -> str:
+    """The id of a virtual key that finops.yaml names."""
+    return f"vk_{_digest('virtual_key', name)}"
+
+
+def team_id(name: str) -> str:
+    """The id of a team that finops.yaml names."""
+    return f"team_{_digest('team', name)}"
+
+
+def seal_credential(provider: str, credential: str, secret: str, secret_key: bytes) -> str:
+    """The secret sealed for exactly this credential: copied to another one it cannot be opened."""
+    return seal(secret, secret_key, f"{provider}/{credential}")
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(("finops.yaml", *parts)).encode()).hexdigest()[:26]
+
+
+def _discovered(environ: Mapping[str, str]) -> Iterator[Provider]:
+    """The built-in demo provider, and every provider whose usual variable is set."""
+    yield Provider(
+        name=DEMO, type=DEMO, base_url=PROVIDER_TYPES[DEMO].base_url, credentials=(Credential(name="none"),)
+    )
+    for name, known in PROVIDER_TYPES.items():
+        variable = next((variable for variable in known.env_vars if environ.get(variable)), "")
+        address = base_url_from_environment(known, environ)
+        base_url = address or known.base_url
+        if base_url and (variable or address):
+            credential = Credential(name="environment" if variable else "none", env=variable)
+            yield Provider(name=name, type=name, base_url=base_url, credentials=(credential,))
+
+
+def _provider(name: str, section: ProviderConfig) -> Provider:
+    kind = section.type or name
+    known = PROVIDER_TYPES.get(kind)
+    if known is None:
+        what = f"{kind!r} is not a known provider type" if section.type else "is missing"
+        raise ConfigurationError(
+            f"finops.yaml is wrong: providers.{name}.type {what}; use one of {', '.join(sorted(PROVIDER_TYPES))}."
+        )
+    base_url = section.base_url or known.base_url
+    if not base_url and kind != DEMO:
+        raise ConfigurationError(
+            f"finops.yaml is wrong: providers.{name}.base_url is missing; the type {kind} has no address of its own."
+        )
+    return Provider(
+        name=name,
+        type=kind,
+        base_url=base_url,
+        credentials=tuple(_credential(one) for one in section.credentials) or (Credential(name="none"),),
+        models=None if section.models is None else tuple(section.models),
+        headers=section.headers,
+        timeouts=Timeouts(**section.timeouts.model_dump()),
+    )
+
+
+def _credential(section: CredentialConfig) -> Credential:
+    secret = section.api_key.get_secret_value() if section.api_key is not None else ""
+    return Credential(
+        name=section.name,
+        env=env_reference(secret) or "",
+        weight=section.weight,
+        models=tuple(section.models),
+    )
+
+
+def _virtual_key(position: int, section: VirtualKeyConfig, environ: Mapping[str, str]) -> VirtualKey:
+    secret = section.key.get_secret_value()
+    variable = env_reference(secret)
+    if variable is not None:
+        secret = environ.get(variable, "")
+        if not checksum_ok(secret):
+            problem = "does not hold a whole virtual key (sk-fo-...)" if secret else "is not set"
+            raise ConfigurationError(
+                f"finops.yaml is wrong: virtual_keys[{position}].key refers to {variable}, which {problem}."
+            )
+    identifier = key_id(section.name)
+    return VirtualKey(
+        id=identifier,
+        name=section.name,
+        key_sha256=sha256_of(secret),
+        prefix=display_prefix(secret),
+        budgets=tuple(
+            Budget(
+                id=f"bud_{_digest('budget', identifier, budget.window, budget.alignment)}",
+                limit_nanos=budget.limit,
+                window=budget.window,
+                alignment=budget.alignment,
+            )
+            for budget in section.budgets
+        ),
+        allowed_models=tuple(section.allowed_models),
+        expires_at_ms=section.expires_at,
+        team_id=None if section.team is None else team_id(section.team),
+        cost_in_usage=section.cost_in_usage,
+        always_send_usage=section.always_send_usage,
+        trust_user_headers=section.trust_user_headers,
+        on_unavailable=cast(OnUnavailable, section.on_unavailable),
+        metadata=section.metadata,
+    )
+
+
+def _price(model: str, section: PriceConfig) -> PriceOverride:
+    return PriceOverride(
+        model=model,
+        input_per_million_nanos=section.input_per_million,
+        output_per_million_nanos=section.output_per_million,
+        cached_read_per_million_nanos=section.cached_input_per_million,
+        cache_write_per_million_nanos=section.cache_write_per_million,
+        per_image_nanos=section.per_image,
+        per_request_nanos=section.per_request,
+    )

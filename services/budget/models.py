@@ -1,0 +1,79 @@
+"""Models: the models of the configured providers with their prices, for people to look at."""
+
+from collections.abc import Iterator
+from functools import cache
+
+from genai_prices.data import providers as PUBLIC_PRICES
+
+from services.budget.governance_feed import GovernanceFeed
+from services.budget.schemas import ModelView
+from shared.catalogue.modality import modality_of
+from shared.catalogue.provider_types import PROVIDER_TYPES
+from shared.governance.model import Provider
+from shared.governance.money import usd_from_nanos
+from shared.pricing.book import PriceBook
+from shared.pricing.genai import PROVIDER_IDS
+
+
+class Models:
+    """Computed once per generation of the governed state."""
+
+    def __init__(self, feed: GovernanceFeed) -> None:
+        self._feed = feed
+        self._generation = -1
+        self._models: list[ModelView] = []
+
+    def list(self, provider: str | None = None) -> list[ModelView]:
+        """By id. `provider`: only its models."""
+        state = self._feed.state
+        if self._generation != state.generation:
+            book = PriceBook(state.prices.values())
+            self._models = sorted(self._all(book), key=lambda model: model.id)
+            self._generation = state.generation
+        return [model for model in self._models if provider is None or model.provider == provider]
+
+    def _all(self, book: PriceBook) -> Iterator[ModelView]:
+        state = self._feed.state
+        for provider in state.providers.values():
+            names = set(_names(provider))
+            prefix = f"{provider.name}/"
+            names |= {model.removeprefix(prefix) for model in state.prices if model.startswith(prefix)}
+            for name in names:
+                yield _view(provider, name, book)
+
+
+def _names(provider: Provider) -> tuple[str, ...]:
+    """The configured list, else those of the provider's type, else those with a public price."""
+    if provider.models is not None:
+        return provider.models
+    known = PROVIDER_TYPES.get(provider.type)
+    if known is not None and known.static_models:
+        return tuple(known.static_models)
+    return _publicly_priced(provider.type)
+
+
+@cache
+def _publicly_priced(provider_type: str) -> tuple[str, ...]:
+    wanted = PROVIDER_IDS.get(provider_type)
+    return tuple(
+        model.id
+        for provider in PUBLIC_PRICES
+        if provider.id == wanted
+        for model in provider.models
+        if not model.deprecated
+    )
+
+
+def _view(provider: Provider, name: str, book: PriceBook) -> ModelView:
+    price = book.price(provider.name, provider.type, name)
+    return ModelView(
+        id=f"{provider.name}/{name}",
+        provider=provider.name,
+        model=name,
+        modality=modality_of(name),
+        input_per_million=usd_from_nanos(price.base.input) if price else None,
+        output_per_million=usd_from_nanos(price.base.output) if price else None,
+        cached_input_per_million=usd_from_nanos(price.base.cached_read) if price else None,
+        per_image=usd_from_nanos(price.per_image_nanos) if price and price.per_image_nanos else None,
+        price_basis=price.source if price else "unpriced",
+    )

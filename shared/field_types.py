@@ -1,0 +1,144 @@
+"""Field types that `finops.yaml` and the admin API have in common, so that both accept exactly the same values.
+
+Each takes what a person writes and yields what the domain holds: money becomes integer nano-dollars, times become
+Unix milliseconds. The messages complete the sentence "`field` ...".
+"""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Protocol, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringConstraints, WithJsonSchema
+
+from shared.governance.model import Alignment, Window
+from shared.governance.money import NANOS_PER_USD, nanos_from_usd
+
+MAX_USD: Final = 1_000_000_000
+MAX_METADATA_BYTES: Final = 8_192
+_PATTERN: Final = re.compile(r"[^\s,]{1,200}")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+ENV_PREFIX: Final = "env."
+
+
+def _nanos(value: object) -> int:
+    if isinstance(value, float):
+        raise ValueError(f'must be in quotes, such as "{value:.2f}": a float cannot hold money exactly')
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError('must be an amount in US dollars as a decimal string, such as "5.00"')
+    try:
+        nanos = nanos_from_usd(str(value))
+    except ValueError as error:
+        raise ValueError(
+            f'must be an amount in US dollars with at most 9 decimals, such as "5.00", not {value!r}'
+        ) from error
+    if nanos > MAX_USD * NANOS_PER_USD:
+        raise ValueError(f"must be at most {MAX_USD} US dollars")
+    return nanos
+
+
+def _positive(nanos: int) -> int:
+    if nanos <= 0:
+        raise ValueError("must be above 0")
+    return nanos
+
+
+def _instant_ms(value: object) -> int:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError("must be an RFC 3339 time, such as 2026-12-31T00:00:00Z") from error
+    if not isinstance(value, datetime):
+        raise ValueError("must be an RFC 3339 time, such as 2026-12-31T00:00:00Z")
+    if value.tzinfo is None:
+        raise ValueError("must name its time zone, such as 2026-12-31T00:00:00Z")
+    return round(value.timestamp() * 1000)
+
+
+def _pattern(value: str) -> str:
+    if not _PATTERN.fullmatch(value):
+        raise ValueError(
+            "must be a pattern over provider/model without spaces or commas, such as openai/* or *, at most 200 characters"
+        )
+    return value
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not hold control characters")
+    return value
+
+
+def _small(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value).encode()) > MAX_METADATA_BYTES:
+        raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
+    return value
+
+
+class Windowed(Protocol):
+    """Anything with the window of a budget."""
+
+    @property
+    def window(self) -> Window: ...
+
+    @property
+    def alignment(self) -> Alignment: ...
+
+
+W = TypeVar("W", bound=Windowed)
+
+
+def distinct_windows(budgets: list[W]) -> list[W]:
+    """`budgets` as they are. Raises ValueError when two have the same window and alignment (one of them is useless)
+    or when one cannot exist (rolling and lifetime)."""
+    seen: set[tuple[str, str]] = set()
+    for budget in budgets:
+        kind = (budget.window, budget.alignment)
+        if kind == ("lifetime", "rolling"):
+            raise ValueError("must not hold a rolling lifetime budget: it never resets")
+        if kind in seen:
+            raise ValueError(f"must not hold two budgets with the window {kind[0]} ({kind[1]})")
+        seen.add(kind)
+    return budgets
+
+
+def env_reference(value: str) -> str | None:
+    """The variable's name in `env.NAME`, else None. Raises ValueError when what follows `env.` is no name."""
+    if not value.startswith(ENV_PREFIX):
+        return None
+    name = value.removeprefix(ENV_PREFIX)
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError("must name an environment variable after `env.`, such as env.OPENAI_API_KEY")
+    return name
+
+
+def rfc3339(at_ms: int) -> str:
+    """Unix milliseconds as RFC 3339 in UTC; milliseconds only where there are some."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return at.isoformat(timespec="milliseconds" if at_ms % 1000 else "seconds").replace("+00:00", "Z")
+
+
+_USD_SCHEMA = {"type": "string", "pattern": r"^\d+(\.\d{1,9})?$", "examples": ["5.00"]}
+_TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2026-12-31T00:00:00Z"]}
+
+Usd = Annotated[int, BeforeValidator(_nanos), WithJsonSchema(_USD_SCHEMA)]
+"""US dollars as a decimal string (or a whole number), at most 9 decimals -> nano-dollars >= 0."""
+
+PositiveUsd = Annotated[Usd, AfterValidator(_positive)]
+
+Instant = Annotated[int, BeforeValidator(_instant_ms), WithJsonSchema(_TIME_SCHEMA)]
+"""An RFC 3339 time with a zone -> Unix milliseconds."""
+
+InstantText = Annotated[int, PlainSerializer(rfc3339, return_type=str), WithJsonSchema(_TIME_SCHEMA)]
+"""Unix milliseconds, shown as RFC 3339 in UTC."""
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    AfterValidator(_printable),
+]
+
+ModelPattern = Annotated[str, AfterValidator(_pattern)]
+
+Metadata = Annotated[dict[str, Any], AfterValidator(_small)]

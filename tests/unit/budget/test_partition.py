@@ -1,0 +1,98 @@
+"""Batches of an owned partition, and the fence against earlier owners."""
+
+from services.budget.partition import OwnedPartition
+from shared.events import (
+    Charge,
+    CounterPublished,
+    PartitionProgress,
+    RequestStarted,
+    decode,
+)
+from shared.governance.ledger import PartitionLedger
+
+
+def started(number: int = 1, budget: str = "b") -> RequestStarted:
+    return RequestStarted(
+        request_id=f"r{number}",
+        at_ms=1_000,
+        deadline_ms=9_000,
+        gateway_id="g",
+        virtual_key_id="vk",
+        endpoint="chat.completions",
+        provider="demo",
+        model="echo",
+        reserved_nanos=100,
+        charges=(Charge(budget, 0, 0),),
+    )
+
+
+def owned(epoch: int = 2) -> OwnedPartition:
+    return OwnedPartition(PartitionLedger(3, epoch), spend_end=50, next_offset=0)
+
+
+def counter_at(epoch: int, through: int) -> CounterPublished:
+    return CounterPublished(budget_id="b", partition=3, epoch=epoch, through_offset=through)
+
+
+def test_a_batch_holds_what_changed_and_ends_with_its_progress() -> None:
+    one = owned()
+    one.fold(0, "p", 1, started())
+
+    records = one.batch(5_000)
+
+    assert [record.key for record in records] == ["counter/b", "progress"]
+    counter, progress = (decode(record.value or b"") for record in records)
+    assert isinstance(counter, CounterPublished) and counter.buckets[0].reserved_nanos == 100
+    assert isinstance(progress, PartitionProgress)
+    assert (progress.through_offset, progress.open_offsets, progress.at_ms) == (0, (0,), 5_000)
+
+
+def test_the_same_batch_is_given_until_it_is_acknowledged() -> None:
+    one = owned()
+    one.fold(0, "p", 1, started(1, "b"))
+    first = one.batch(5_000)
+    one.fold(1, "p", 2, started(2, "c"))
+
+    assert one.batch(6_000) is first
+    assert one.published_offset == 0
+    one.acknowledge(1.0)
+    assert one.published_offset == 1
+    assert [record.key for record in one.batch(6_000)] == ["counter/c", "progress"]
+
+
+def test_a_heartbeat_carries_progress_alone() -> None:
+    one = owned()
+    one.batch(5_000)
+    one.acknowledge(1.0)
+
+    assert [record.key for record in one.batch(6_000)] == ["progress"]
+
+
+def test_a_late_record_of_an_earlier_owner_is_overruled() -> None:
+    one = owned(epoch=2)
+    one.fold(0, "p", 1, started())
+    one.batch(5_000)
+    one.acknowledge(1.0)
+
+    assert one.observe(51, counter_at(epoch=1, through=99))
+
+    assert one.is_dirty
+    assert [record.key for record in one.batch(6_000)] == ["counter/b", "progress"]
+
+
+def test_a_record_of_a_twin_with_the_same_epoch_that_goes_backwards_is_overruled() -> None:
+    one = owned(epoch=2)
+
+    assert not one.observe(51, counter_at(epoch=2, through=10))
+    assert one.observe(52, counter_at(epoch=2, through=9))
+
+
+def test_own_records_and_what_was_there_at_take_over_are_no_offence() -> None:
+    one = owned(epoch=2)
+    one.batch(5_000)
+    one.acknowledge(1.0)
+
+    assert not one.observe(49, counter_at(epoch=1, through=7))
+    assert not one.observe(50, counter_at(epoch=2, through=0))
+    assert not one.observe(51, counter_at(epoch=2, through=0))
+    assert not one.is_dirty
