@@ -1,0 +1,1 @@
+"""What log_ingest answers: the API, the pages, and its health."""

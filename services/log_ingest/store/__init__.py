@@ -1,0 +1,1 @@
+"""Where logs are kept: the LogStore port and its two backends, embedded chDB and a ClickHouse server over HTTP."""

@@ -1,0 +1,1 @@
+"""What the pages of all services share: the layout, static files, the login and the admin session."""

@@ -1,0 +1,174 @@
+"""Finding requests: every filter, the order, the pages, and the search."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.log_ingest.batch import columns_of, insert_token
+from services.log_ingest.decode import decode_record
+from services.log_ingest.filters import Cursor, LogFilters
+from services.log_ingest.queries import LIST_COLUMNS, LogQueries
+from services.log_ingest.rows import TABLE
+from services.log_ingest.store.port import LogStore
+from shared.events import RequestLogged
+from tests.support.log_events import T0_MS, raw, record_of, request_logged
+
+pytestmark = pytest.mark.clickhouse
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"request": raw({"messages": [{"role": "user", "content": text}]})}
+
+
+def answered(text: str) -> dict[str, Any]:
+    return {"response": raw({"choices": [{"message": {"content": text}}]})}
+
+
+async def keep(store: LogStore, *events: RequestLogged) -> None:
+    rows = [row for number, event in enumerate(events) if (row := decode_record(record_of(event, number)))]
+    await store.insert(TABLE, columns_of(rows), token=insert_token(rows))
+
+
+async def found(store: LogStore, **filters: Any) -> list[str]:
+    page = await LogQueries(store).page(LogFilters.model_validate(filters), 100)
+    return [item.request_id for item in page.items]
+
+
+@pytest.mark.parametrize(
+    ("mine", "filters"),
+    [
+        ({"provider": "groq"}, {"provider": ["groq", "none"]}),
+        ({"model": "gpt-4.1"}, {"model": ["gpt-4.1"]}),
+        ({"virtual_key_id": "vk_9"}, {"virtual_key": ["vk_9"]}),
+        ({"virtual_key_name": "team-z"}, {"virtual_key": ["team-z"]}),
+        ({"outcome": "error"}, {"status": ["error", "cancelled"]}),
+        ({"endpoint": "/v1/embeddings"}, {"endpoint": ["/v1/embeddings"]}),
+        ({"end_user": "ada"}, {"end_user": "ada"}),
+        ({"stream": True}, {"stream": True}),
+        ({"task": "title"}, {"task": "title"}),
+        ({"chat_id": "c-1"}, {"chat_id": "c-1"}),
+        ({"error_code": "budget_exceeded"}, {"error_code": "budget_exceeded"}),
+        ({"cost_nanos": 1_000_000_001}, {"min_cost": "1.000000001"}),
+        ({"cost_nanos": 1}, {"max_cost": "0.000000001"}),
+        ({"latency_ms": 5000}, {"min_latency_ms": 5000}),
+        ({"latency_ms": 5}, {"max_latency_ms": 5}),
+        ({"started_at_ms": T0_MS - 86_400_000}, {"to": datetime.fromtimestamp(T0_MS / 1000, UTC)}),
+        ({"started_at_ms": T0_MS + 3_000_000}, {"period": "1h"}),
+        (said("Über das Wetter"), {"search": "über WETTER"}),
+        (answered("forty-two"), {"search": "forty two"}),
+        (said("天気は晴れです"), {"search": "晴れ"}),
+    ],
+)
+async def test_each_filter_finds_its_request_and_no_other(
+    store: LogStore, mine: dict[str, Any], filters: dict[str, Any]
+) -> None:
+    wanted = request_logged(50, **mine)
+    old = {"started_at_ms": T0_MS + 1} if "period" not in filters else {"started_at_ms": T0_MS - 7_200_000}
+
+    await keep(store, request_logged(1, **old), wanted, request_logged(2, **old))
+
+    assert await found(store, **filters) == [wanted.request_id]
+
+
+async def test_all_words_must_occur_and_each_may_be_said_or_answered(store: LogStore) -> None:
+    both = request_logged(1, **said("the red fox"), **answered("jumps high"))
+    half = request_logged(2, **said("the red dog"), **answered("sleeps"))
+    await keep(store, both, half)
+
+    assert await found(store, search="red jumps") == [both.request_id]
+    assert await found(store, search="red") == [half.request_id, both.request_id]
+    assert await found(store, search="re") == []
+
+
+async def test_an_unpriced_request_has_no_cost_and_is_in_no_range_of_costs(store: LogStore) -> None:
+    await keep(store, request_logged(1, cost_basis="unpriced", cost_nanos=0))
+
+    (item,) = (await LogQueries(store).page(LogFilters(), 10)).items
+    assert item.cost is None
+    assert await found(store, min_cost="0") == []
+
+
+async def test_pages_follow_each_other_without_gap_or_repetition(store: LogStore) -> None:
+    same_moment = [request_logged(0, started_at_ms=T0_MS) for _ in range(7)]
+    await keep(store, *same_moment, *[request_logged(number) for number in range(1, 19)])
+    queries, seen, after = LogQueries(store), [], None
+
+    while True:
+        page = await queries.page(LogFilters(), 4, after)
+        seen += [(item.started_at, item.request_id) for item in page.items]
+        if page.next_cursor is None:
+            break
+        after = Cursor.parse(page.next_cursor)
+        await keep(store, request_logged(5000 + len(seen)))  # newer ones do not move a page
+
+    assert len(seen) == 25
+    assert seen == sorted(set(seen), reverse=True)
+
+
+async def test_a_page_is_filled_from_however_long_ago(store: LogStore) -> None:
+    days_ago = [0, 0, 3, 5, 9, 28]
+    await keep(store, *[request_logged(0, started_at_ms=T0_MS - days * 86_400_000) for days in days_ago])
+    queries = LogQueries(store)
+
+    for limit in range(1, 8):
+        ages, after = [], None
+        while True:
+            page = await queries.page(LogFilters(), limit, after)
+            ages += [item.cursor.started_at_ms for item in page.items]
+            if page.next_cursor is None:
+                break
+            after = Cursor.parse(page.next_cursor)
+        assert ages == [T0_MS - days * 86_400_000 for days in days_ago], limit
+
+
+async def test_a_refresh_finds_everything_down_to_a_place(store: LogStore) -> None:
+    events = [request_logged(number) for number in range(10)]
+    await keep(store, *events)
+
+    items = await LogQueries(store).since(
+        LogFilters(), 100, Cursor(events[4].started_at_ms, events[4].request_id)
+    )
+
+    assert [item.request_id for item in items] == [event.request_id for event in reversed(events[4:])]
+
+
+async def test_one_request_is_found_by_its_id_with_its_bodies(store: LogStore) -> None:
+    event = request_logged(1)
+    await keep(store, event, request_logged(2))
+
+    row = await LogQueries(store).one(event.request_id)
+
+    assert row is not None and row["request"] == bytes(event.request).decode()
+    assert await LogQueries(store).one("req_unknown") is None
+
+
+async def test_choices_are_what_recent_requests_had(store: LogStore) -> None:
+    await keep(
+        store,
+        request_logged(1, virtual_key_name="old"),
+        request_logged(2, virtual_key_name="new", task="tags"),
+    )
+
+    choices = await LogQueries(store).choices()
+
+    assert (choices.providers, choices.models, choices.tasks) == (["openai"], ["gpt-4o-mini"], ["tags"])
+    assert choices.virtual_keys == [("vk_1", "new")]
+
+
+async def test_a_list_reads_no_body(store: LogStore) -> None:
+    for body in ("request", "response", "prompt_text", "answer_text", "attempts"):
+        assert body not in LIST_COLUMNS.split(", ")
+
+
+async def test_a_search_is_answered_by_the_index(store: LogStore) -> None:
+    await keep(store, *[request_logged(number) for number in range(50)])
+
+    plan = await store.query(
+        "EXPLAIN indexes = 1 SELECT request_id FROM request_logs FINAL WHERE "
+        "hasAllTokens(lowerUTF8(prompt_text), {w:Array(String)}) OR hasAllTokens(lowerUTF8(answer_text), {w:Array(String)})",
+        {"w": ["nowhere"]},
+    )
+
+    text = "\n".join(str(row["explain"]) for row in plan)
+    assert "ix_prompt_text" in text and "ix_answer_text" in text

@@ -1,0 +1,189 @@
+"""log_ingest on a real embedded log and a real store: what goes into the log comes out of the API, once."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.eventlog.port import NewRecord
+from shared.topics import DEAD_LETTERS, REQUESTS
+from tests.support.eventually import eventually
+from tests.support.log_events import abandoned, raw, request_logged
+from tests.support.log_ingest import ingest_settings, listed, ready, running_ingest, started_log, to_append
+
+pytestmark = pytest.mark.clickhouse
+
+SSE = 'data: {"choices":[{"index":0,"delta":{"content":"twelve "}}]}\n\ndata: {"choices":[{"delta":{"content":"degrees"}}]}\n\ndata: [DONE]\n\n'
+
+
+async def test_a_logged_request_is_listed_found_and_shown_whole(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    event = request_logged(1, stream=True, ttft_ms=31, response=raw(SSE), response_kind="sse", error_code="")
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await log.append(to_append(log, [event]))
+
+        (item,) = await listed(client, 1)
+        detail = (await client.get(f"/api/logs/{event.request_id}")).json()
+        search = (await client.get("/api/logs", params={"search": "Twelve"})).json()
+
+    assert item | {"request_id": ""} == {
+        "request_id": "",
+        "started_at": item["started_at"],
+        "endpoint": "/v1/chat/completions",
+        "provider": "openai",
+        "model": "gpt-4o-mini",
+        "virtual_key_id": "vk_1",
+        "virtual_key_name": "team-a",
+        "end_user": "",
+        "status": "success",
+        "http_status": 200,
+        "cost": "0.0000048",
+        "cost_basis": "priced",
+        "prompt_tokens": 12,
+        "completion_tokens": 5,
+        "latency_ms": 840,
+        "ttft_ms": 31,
+        "stream": True,
+        "error_code": "",
+        "task": "",
+    }
+    assert detail["request"]["messages"][0]["content"] == "question number1"
+    assert detail["response"] == SSE
+    assert detail["message"]["choices"][0]["message"]["content"] == "twelve degrees"
+    assert detail["attempts"] == []
+    assert [found["request_id"] for found in search["items"]] == [event.request_id]
+
+
+async def test_a_restart_reads_on_and_doubles_nothing(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    events = [request_logged(number) for number in range(120)]
+    async with started_log(settings) as log:
+        async with running_ingest(settings, log) as client:
+            await log.append(to_append(log, events[:60]))
+            await listed(client, 60)
+        await log.append(to_append(log, events[60:]))
+        async with running_ingest(settings, log) as client:
+            items = await listed(client, 120)
+
+    assert sorted(str(item["request_id"]) for item in items) == sorted(event.request_id for event in events)
+
+
+async def test_an_abandoned_request_is_shown_until_its_true_log_comes(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    logged = request_logged(1)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await log.append(to_append(log, [abandoned(logged)]))
+        (item,) = await listed(client, 1)
+        assert (item["status"], item["cost"], item["cost_basis"]) == ("abandoned", "0.000077", "reserved")
+
+        await log.append(to_append(log, [logged]))
+
+        async def superseded() -> bool:
+            (now,) = await listed(client, 1)
+            return now["status"] == "success"
+
+        await eventually(superseded, 20)
+
+
+async def test_poison_is_set_aside_with_its_origin_and_the_rest_is_stored(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await log.append([NewRecord(REQUESTS, 0, "bad", b"no event at all")])
+        await log.append(to_append(log, [request_logged(1)]))
+        await listed(client, 1)
+
+        async def set_aside() -> bool:
+            return sum((await log.end_offsets(DEAD_LETTERS)).values()) == 1
+
+        await eventually(set_aside, 20)
+        metrics = (await client.get("/metrics")).text
+        health = await client.get("/healthz")
+
+    assert 'finops_log_ingest_dead_letters_total{step="decode"} 1.0' in metrics
+    assert health.status_code == 200
+
+
+async def test_a_log_made_anew_beside_an_old_store_is_read_from_its_beginning(tmp_path: Path) -> None:
+    """Someone deletes the event log but keeps the store: offsets start again, and no new request may be skipped."""
+    store = f"chdb:///{tmp_path}/store"
+    first = ingest_settings(tmp_path / "first", clickhouse_url=store)
+    second = ingest_settings(tmp_path / "second", clickhouse_url=store)
+    for settings, count in ((first, 30), (second, 60)):
+        async with started_log(settings) as log, running_ingest(settings, log) as client:
+            await log.append(to_append(log, [request_logged(count + number) for number in range(30)]))
+            await listed(client, count)
+
+
+async def test_what_is_wrong_with_a_question_is_said(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await ready(client)
+        wrong = await client.get("/api/logs", params={"status": "ok"})
+        unknown = await client.get("/api/logs", params={"colour": "red"})
+        missing = await client.get("/api/logs/req_unknown")
+        nowhere = await client.get("/api/nothing")
+        client.headers["authorization"] = "Bearer sk-fo-something"
+        closed = await client.get("/api/logs")
+
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "status")
+    assert unknown.json()["error"]["message"] == "colour is not a filter of this list."
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "request_not_found")
+    assert nowhere.json()["error"]["code"] == "not_found"
+    assert (closed.status_code, closed.json()["error"]["code"]) == (401, "invalid_admin_token")
+
+
+async def test_pages_and_api_say_that_the_store_is_away(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path, clickhouse_url="clickhouse://127.0.0.1:9/logs")
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        api, page, not_ready = (
+            await client.get("/api/logs"),
+            await client.get("/logs"),
+            await client.get("/readyz"),
+        )
+        alive = await client.get("/healthz")
+
+    assert (api.status_code, api.json()["error"]["code"]) == (503, "log_store_unavailable")
+    assert page.status_code == 200 and "cannot be reached right now" in page.text
+    assert (not_ready.status_code, alive.status_code) == (503, 200)
+
+
+async def test_what_people_wrote_is_never_markup(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    attack = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
+    event = request_logged(
+        1,
+        request=raw({"messages": [{"role": attack, "content": [{"type": "text", "text": attack}]}]}),
+        response=raw({"choices": [{"message": {"content": attack}}]}),
+        end_user=attack,
+        virtual_key_name=attack,
+        model=attack,
+        error_code=attack,
+        error_message=attack,
+        task=attack,
+    )
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await log.append(to_append(log, [event]))
+        await listed(client, 1)
+        pages = [
+            await client.get("/logs", params={"search": "script", "model": attack}),
+            await client.get("/logs", params={"end_user": attack}),
+            await client.get(f"/logs/{event.request_id}"),
+            await client.get(f"/logs/{event.request_id}", headers={"hx-request": "true"}),
+            await client.get("/logs/" + attack.replace("/", "")),
+        ]
+
+    for page in pages:
+        assert "<script>alert" not in page.text and "<img src=x" not in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "&lt;script&gt;alert(1)" in pages[2].text
+
+
+async def test_pages_send_strangers_to_the_login_and_back(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        del client.headers["authorization"]
+        page = await client.get("/logs", params={"search": "a b"})
+        piece = await client.get("/logs/rows", headers={"hx-request": "true"})
+
+    assert page.status_code == 303
+    assert page.headers["location"] == "/login?next=%2Flogs%3Fsearch%3Da%2Bb"
+    assert (piece.status_code, piece.headers["hx-redirect"]) == (401, "/login")
