@@ -6,7 +6,7 @@ import msgspec
 
 from shared.eventlog.dead_letters import DeadLetter, undelivered, unhandled
 from shared.eventlog.port import NewRecord, Record
-from shared.eventlog.record_size import record_size
+from shared.eventlog.record_size import record_bytes
 from shared.topics import DAY_MS, DEAD_LETTERS, REQUESTS, topic_specs
 
 SPECS = topic_specs(4, usage_retention_ms=DAY_MS, requests_retention_ms=DAY_MS)
@@ -18,7 +18,7 @@ def test_the_largest_record_of_any_topic_fits_whole() -> None:
 
     letter = unhandled(record, "no event", service="log_ingest", at_ms=9)
 
-    assert record_size(letter) <= SPECS[DEAD_LETTERS].max_record_bytes
+    assert record_bytes(letter) <= SPECS[DEAD_LETTERS].max_record_bytes
     kept = msgspec.json.decode(letter.value or b"", type=DeadLetter)
     assert base64.b64decode(kept.value) == value
     assert (kept.topic, kept.partition, kept.offset, kept.reason) == (REQUESTS, 3, 17, "no event")

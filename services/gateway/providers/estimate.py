@@ -1,0 +1,161 @@
+"""Estimates of what a request will use and has used, where nobody says. Deliberately simple: text bytes to tokens."""
+
+from typing import Final
+
+import msgspec
+
+from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.multipart import MultipartBody, Part
+from services.gateway.providers.operations import Operation
+from services.gateway.providers.sse import data_of
+from services.gateway.providers.usage import Usage
+from shared.events import Tokens
+from shared.pricing.estimate import estimate_tokens
+
+IMAGE_TOKENS: Final = 1_000
+"""Assumed for one image in a prompt: a 1024 x 1024 picture is 765 tokens at OpenAI's, 1,400 elsewhere."""
+AUDIO_BYTES_PER_SECOND: Final = 4_000
+"""Assumed of an uploaded recording: speech at 32 kbit/s. WAV files say their own rate."""
+AUDIO_DATA_MIN_BYTES: Final = 1_024
+_BASE64_MARK: Final = b";base64,"
+_PROMPT_FIELDS: Final = ("messages", "tools", "functions", "response_format", "prompt", "input", "suffix")
+
+
+class _Delta(msgspec.Struct):
+    content: str | list[msgspec.Raw] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    text: str | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice] = []
+
+
+_completion: Final = msgspec.json.Decoder(_Completion)
+
+
+def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
+    """What the request itself will use, before it is sent: prompt tokens, images asked for, characters, audio."""
+    if isinstance(body, MultipartBody):
+        return _estimate_form(operation, body)
+    if operation is Operation.EMBEDDINGS:
+        return Tokens(prompt=_embedding_tokens(body))
+    if operation is Operation.SPEECH:
+        text = body.text("input") or ""
+        return Tokens(prompt=estimate_tokens(len(text.encode())), characters=len(text))
+    prompt = sum(_text_tokens(raw) for name in _PROMPT_FIELDS if (raw := body.raw(name)))
+    return Tokens(prompt=prompt, images=body.n if operation is Operation.IMAGES else 0)
+
+
+def estimate_answer(operation: Operation, body: ParsedBody, answer: bytes) -> Usage:
+    """The usage of a whole answer whose provider sent none."""
+    asked = estimate_prompt(operation, body)
+    tokens = Tokens(
+        prompt=asked.prompt,
+        completion=_message_tokens(answer) if operation in (Operation.CHAT, Operation.COMPLETIONS) else 0,
+        characters=asked.characters,
+        audio_ms=asked.audio_ms,
+    )
+    return Usage(tokens, estimated=True)
+
+
+def completion_tokens_seen(stream: bytes) -> int:
+    """Completion tokens in the text that an event stream carried so far."""
+    size = 0
+    for block in stream.split(b"\n\n"):
+        data = data_of(block)
+        if data:
+            size += _text_size(data)
+    return estimate_tokens(size) if size else 0
+
+
+def _message_tokens(answer: bytes) -> int:
+    size = _text_size(answer)
+    return estimate_tokens(size) if size else 0
+
+
+def _text_size(data: bytes) -> int:
+    try:
+        completion = _completion.decode(data)
+    except msgspec.DecodeError:
+        return 0  # not a piece of a completion: it holds no text of the model
+    size = 0
+    for choice in completion.choices:
+        size += len((choice.text or "").encode())
+        for part in (choice.delta, choice.message):
+            if part is None:
+                continue
+            for text in (part.content, part.reasoning_content or part.reasoning, part.refusal):
+                if isinstance(text, str):
+                    size += len(text.encode())
+                elif text is not None:
+                    size += sum(len(bytes(piece)) for piece in text)
+            size += len(bytes(part.tool_calls)) if bytes(part.tool_calls) != b"null" else 0
+    return size
+
+
+def _text_tokens(raw: bytes) -> int:
+    """Tokens of a JSON value. Pictures and recordings inside are counted by the piece, not by their base64."""
+    text_bytes = len(raw)
+    pieces = 0
+    at = raw.find(_BASE64_MARK)
+    while at >= 0:
+        end = raw.find(b'"', at)
+        if end < 0:
+            break
+        text_bytes -= end - at
+        pieces += 1
+        at = raw.find(_BASE64_MARK, end)
+    audio_bytes = _inline_audio_bytes(raw)
+    text_bytes -= audio_bytes
+    # OpenAI counts about 10 tokens for each second of audio.
+    audio_tokens = audio_bytes * 3 // 4 // AUDIO_BYTES_PER_SECOND * 10
+    linked = raw.count(b'"image_url"') // 2 if not pieces else 0
+    return estimate_tokens(max(0, text_bytes)) + (pieces + linked) * IMAGE_TOKENS + audio_tokens
+
+
+def _inline_audio_bytes(raw: bytes) -> int:
+    """Base64 bytes of `input_audio` parts, whose data has no mark of its own."""
+    size = 0
+    at = raw.find(b'"input_audio"')
+    while at >= 0:
+        start = raw.find(b'"data"', at)
+        first = raw.find(b'"', start + 6) + 1 if start >= 0 else 0
+        end = raw.find(b'"', first) if first else -1
+        if end < 0:
+            break
+        size += end - first if end - first >= AUDIO_DATA_MIN_BYTES else 0
+        at = raw.find(b'"input_audio"', end)
+    return size
+
+
+def _embedding_tokens(body: JsonBody) -> int:
+    raw = body.raw("input") or b""
+    if b'"' in raw:
+        return estimate_tokens(len(raw))
+    return raw.count(b",") + 1  # already tokens: a list of numbers
+
+
+def _estimate_form(operation: Operation, body: MultipartBody) -> Tokens:
+    prompt = estimate_tokens(len((body.text("prompt") or "").encode()))
+    if operation is Operation.IMAGE_EDITS:
+        return Tokens(prompt=prompt + IMAGE_TOKENS * len(body.files), images=body.n)
+    audio_ms = sum(_length_ms(body.raw_body, part) for part in body.files)
+    # The transcript is output: people speak about 3 tokens a second.
+    return Tokens(prompt=prompt + audio_ms // 100, audio_ms=audio_ms)
+
+
+def _length_ms(form: bytes, part: Part) -> int:
+    rate = AUDIO_BYTES_PER_SECOND
+    head = form[part.start : min(part.end, part.start + 32)]
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        rate = int.from_bytes(head[28:32], "little") or rate
+    return part.size_bytes * 1000 // rate

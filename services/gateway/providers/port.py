@@ -1,0 +1,149 @@
+"""The port to a wire format: builds the upstream request, reads the answer, relays the stream, maps errors.
+
+Adapters do no I/O and keep no state between requests. What they are given and hand back on the client's side is
+always OpenAI's format. A route of the gateway goes:
+
+    prepared = adapter.build(operation, target, body)
+    response = await client.send(prepared.request)
+    status >= 400      -> raise adapter.map_error(status, headers, await response.read(limit))
+    prepared.streams   -> relay = adapter.relay(operation, options); feed every chunk, end or fail, send what it returns
+    otherwise          -> answer = adapter.read_answer(operation, body, headers, await response.read(limit))
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.gateway.providers.body import ParsedBody
+from services.gateway.providers.errors import UpstreamError
+from services.gateway.providers.operations import Operation
+from services.gateway.providers.usage import Usage
+from services.gateway.upstream.port import UpstreamRequest, UpstreamTimeouts
+from shared.catalogue.provider_types import ProviderType
+from shared.governance.model import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one attempt goes."""
+
+    provider: Provider
+    type: ProviderType
+    model: str
+    """The provider's own id of the model."""
+    credential_name: str
+    secret: str
+    """Empty where the provider needs none."""
+    timeouts: UpstreamTimeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request ready to be sent."""
+
+    request: UpstreamRequest
+    streams: bool
+    """The answer is relayed event by event."""
+    dropped: tuple[str, ...] = ()
+    """Parameters of the client that this provider would have refused, so that they were left out or changed."""
+
+
+class Answer(Protocol):
+    """A whole answer. When `error` is set nothing else counts."""
+
+    body: bytes
+    content_type: str
+    usage: Usage
+    """Reported by the provider, else estimated."""
+    finish_reason: str
+    error: UpstreamError | None
+    """The provider answered 200 with an error inside."""
+
+    def with_cost(self, cost_usd: str) -> bytes:
+        """The body with `usage.cost` set to this decimal (a JSON number); unchanged when it is not a JSON object."""
+        ...
+
+
+CostOf = Callable[[Usage], str | None]
+"""The price of this usage as a decimal in USD, ready to stand in JSON as a number; None leaves it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayOptions:
+    """How one stream is relayed."""
+
+    send_usage: bool
+    """Give the client the usage chunk: it asked, or its key always gets it."""
+    cost_of: CostOf
+    """Called at most once, when the usage is final, just before the usage chunk goes out."""
+    prompt_estimate: int
+    """Prompt tokens to assume when the provider sends no usage."""
+    transcript_limit: int
+    """Bytes of the stream kept for the log."""
+
+
+class Relay(Protocol):
+    """One stream on its way to the client. Push in what arrives, send what comes back; no I/O.
+
+    Only whole events come back, so a comment line may go out between any two results.
+    """
+
+    done: bool
+    """The stream has ended for the client: `[DONE]` was given back. What is fed later is ignored."""
+    started: bool
+    """Something of the answer was given back. While False the request may still be tried elsewhere."""
+    error: UpstreamError | None
+    """The provider reported an error, or its stream ended early."""
+    finish_reason: str
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What to send now; empty when there is nothing yet."""
+        ...
+
+    def end(self) -> bytes:
+        """The upstream body has ended: the rest, with the usage chunk and `[DONE]` if they have not gone out yet."""
+        ...
+
+    def fail(self, error: UpstreamError) -> bytes:
+        """The upstream body broke off: an error event and `[DONE]`, unless the answer was already whole."""
+        ...
+
+    def usage(self) -> Usage:
+        """What was used so far: reported by the provider, else estimated from the text seen."""
+        ...
+
+    @property
+    def transcript(self) -> bytes:
+        """What was received, as far as it fits into the limit."""
+        ...
+
+    @property
+    def received_bytes(self) -> int: ...
+
+
+class Adapter(Protocol):
+    """One wire format."""
+
+    def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
+        """Raises Unsupported, or BadRequest when the body lacks what this provider must have."""
+        ...
+
+    def read_answer(
+        self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
+    ) -> Answer:
+        """Read the whole answer to a request with this `body`."""
+        ...
+
+    def relay(self, operation: Operation, options: RelayOptions) -> Relay: ...
+
+    def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """The error in an answer with status 400 or above. Never raises, whatever the body is."""
+        ...
+
+    def models_request(self, target: Target) -> UpstreamRequest | None:
+        """The request that lists the provider's models; None when it has no such list."""
+        ...
+
+    def read_models(self, answer: bytes) -> tuple[str, ...]:
+        """Ids of the models in the answer to `models_request`. Raises UpstreamError when it is something else."""
+        ...

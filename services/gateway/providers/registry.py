@@ -1,0 +1,37 @@
+"""Which adapter and which client serve a provider type."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from services.gateway.providers.openai import OpenAIAdapter
+from services.gateway.providers.port import Adapter
+from services.gateway.upstream.port import UpstreamClient
+from shared.catalogue.provider_types import ProviderType, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """How one wire format is spoken, and over what."""
+
+    adapter: Adapter
+    client: UpstreamClient
+
+
+class Channels:
+    """All channels of one gateway. Whoever made the clients closes them."""
+
+    def __init__(self, *, network: UpstreamClient, demo: UpstreamClient) -> None:
+        openai = OpenAIAdapter()
+        self._by_wire: Mapping[Wire, Channel] = MappingProxyType(
+            {"openai": Channel(openai, network), "demo": Channel(openai, demo)}
+        )
+
+    def channel_for(self, kind: ProviderType) -> Channel:
+        return self._by_wire[kind.wire]
+
+    def adapter_for(self, kind: ProviderType) -> Adapter:
+        return self._by_wire[kind.wire].adapter
+
+    def client_for(self, kind: ProviderType) -> UpstreamClient:
+        return self._by_wire[kind.wire].client

@@ -1,0 +1,153 @@
+"""Reads what a provider says a request used, in all the shapes of OpenAI-compatible servers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+import msgspec
+
+from shared.events import Tokens
+
+NANOS_PER_USD: Final = 1_000_000_000
+RawFields = Mapping[str, msgspec.Raw]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one request used."""
+
+    tokens: Tokens
+    cost_nanos: int | None = None
+    """What the provider itself says it costs; None when it does not say."""
+    estimated: bool = False
+    """The provider sent no usage: these are the gateway's own estimates."""
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Cost(msgspec.Struct):
+    total_cost: Decimal | None = None
+
+
+class _Counts(msgspec.Struct):
+    """Chat and embeddings say prompt/completion; images, speech and transcription say input/output."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    input_token_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: int | None = None
+    cached_tokens: int | None = None
+    seconds: float | None = None
+    cost: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_counts: Final = msgspec.json.Decoder(_Counts, strict=False)
+_cost: Final = msgspec.json.Decoder(Decimal | _Cost | None, strict=False)
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_seconds: Final = msgspec.json.Decoder(float, strict=False)
+
+
+def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
+    """The usage in a JSON `usage` object; None when it is not one or says nothing."""
+    try:
+        counts = _counts.decode(raw)
+    except msgspec.DecodeError:
+        return None  # unreadable is as good as missing: the caller estimates and marks it so
+    prompt = _first(counts.prompt_tokens, counts.input_tokens)
+    completion = _first(counts.completion_tokens, counts.output_tokens)
+    cost_nanos = _reported_cost(bytes(counts.cost))
+    if prompt is None and completion is None and counts.seconds is None and cost_nanos is None:
+        return None
+    inputs = counts.prompt_tokens_details or counts.input_tokens_details or counts.input_token_details
+    outputs = counts.completion_tokens_details or counts.output_tokens_details
+    inputs, outputs = inputs or _Details(), outputs or _Details()
+    cached = _first(inputs.cached_tokens, counts.prompt_cache_hit_tokens, counts.cached_tokens)
+    tokens = Tokens(
+        prompt=_count(prompt),
+        completion=_with_reasoning(_count(prompt), _count(completion), counts.total_tokens, outputs),
+        cached_read=_count(cached),
+        cache_write=_count(inputs.cache_write_tokens),
+        reasoning=_count(outputs.reasoning_tokens),
+        prompt_audio=_count(inputs.audio_tokens),
+        completion_audio=_count(outputs.audio_tokens),
+        images=images,
+        audio_ms=milliseconds(counts.seconds),
+    )
+    return Usage(tokens, cost_nanos)
+
+
+def read_duration_ms(raw: bytes) -> int:
+    """Milliseconds in a JSON number (or string) of seconds; 0 when it is neither."""
+    try:
+        return milliseconds(_seconds.decode(raw))
+    except msgspec.DecodeError:
+        return 0  # not a length: the caller estimates it from the file
+
+
+def milliseconds(seconds: float | None) -> int:
+    return round(seconds * 1000) if seconds and seconds > 0 else 0
+
+
+def usage_json(usage: Usage, *, images: bool = False) -> dict[str, msgspec.Raw]:
+    """A `usage` object for an answer whose provider sent none."""
+    tokens = usage.tokens
+    prompt, completion = (
+        ("input_tokens", "output_tokens") if images else ("prompt_tokens", "completion_tokens")
+    )
+    counts = {
+        prompt: tokens.prompt,
+        completion: tokens.completion,
+        "total_tokens": tokens.prompt + tokens.completion,
+    }
+    fields = {name: msgspec.Raw(b"%d" % value) for name, value in counts.items()}
+    if usage.estimated:
+        fields["estimated"] = msgspec.Raw(b"true")
+    return fields
+
+
+def with_cost(raw_usage: bytes, cost_usd: str) -> msgspec.Raw:
+    """A `usage` object with `cost` set to this decimal, as a number."""
+    fields = _fields.decode(raw_usage)
+    fields["cost"] = msgspec.Raw(cost_usd.encode())
+    return msgspec.Raw(msgspec.json.encode(fields))
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _count(value: int | None) -> int:
+    return value if value is not None and value > 0 else 0
+
+
+def _with_reasoning(prompt: int, completion: int, total: int | None, outputs: _Details) -> int:
+    """Some providers (xAI) leave the reasoning tokens out of `completion_tokens`; only their total gives it away."""
+    reasoning = _count(outputs.reasoning_tokens)
+    if reasoning and total == prompt + completion + reasoning:
+        return completion + reasoning
+    return completion
+
+
+def _reported_cost(raw: bytes) -> int | None:
+    """Nano-dollars in `usage.cost`: a number (OpenRouter) or an object with `total_cost` (Perplexity)."""
+    try:
+        cost = _cost.decode(raw)
+    except msgspec.DecodeError:
+        return None  # some other meaning of `cost`: priced from the tokens then
+    usd = cost.total_cost if isinstance(cost, _Cost) else cost
+    if usd is None or not usd.is_finite() or usd < 0:
+        return None
+    return int((usd * NANOS_PER_USD).to_integral_value(ROUND_HALF_UP))

@@ -1,0 +1,238 @@
+"""The upstream port on aiohttp: one session, a bounded pool per host, connections dropped the moment they are left."""
+
+import asyncio
+from asyncio import TimerHandle
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Final
+
+import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from services.gateway.upstream.port import (
+    Phase,
+    UpstreamBroken,
+    UpstreamClient,
+    UpstreamConnectFailed,
+    UpstreamFault,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamTimedOut,
+    UpstreamTimeouts,
+    UpstreamTooLarge,
+)
+
+READ_BUFFER_BYTES: Final = 65_536
+LARGE_BODY_BYTES: Final = 1_048_576
+"""Larger bodies are sent in slices, so that other requests get their turn and the kernel's pace is kept."""
+SLICE_BYTES: Final = 262_144
+_BODY_HEADERS: Final = ("Content-Encoding", "Content-Length", "Transfer-Encoding")
+
+
+class _BadAddress(Exception):
+    """The URL cannot be parsed."""
+
+
+@lru_cache(maxsize=1024)
+def _parsed_url(url: str) -> URL:
+    """One URL per endpoint of each provider: parsing it for each call would cost more than the rest of the set-up."""
+    try:
+        parsed = URL(url, encoded=True)
+        _ = parsed.explicit_port  # yarl reads the port only when it is asked for
+    except ValueError as error:
+        raise _BadAddress(url) from error
+    return parsed
+
+
+@lru_cache(maxsize=256)
+def _client_timeout(timeouts: UpstreamTimeouts) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_connect=timeouts.connect)
+
+
+@contextmanager
+def _translated(timeouts: UpstreamTimeouts, *, answered: bool) -> Iterator[None]:
+    """The one place where aiohttp's exceptions become ours."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise UpstreamTimedOut("connect", timeouts.connect) from error
+    except aiohttp.ClientConnectorError as error:
+        raise UpstreamConnectFailed(f"The provider cannot be reached: {error}.") from error
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, _BadAddress) as error:
+        raise UpstreamConnectFailed("The provider's address is not a valid URL.") from error
+    except (aiohttp.ClientError, OSError) as error:
+        text = "in the middle of its answer" if answered else "before it answered"
+        raise UpstreamBroken(f"The provider closed the connection {text}.", answered=answered) from error
+
+
+class AiohttpClient:
+    """See UpstreamClient. Must be made inside a running event loop.
+
+    `connections_per_host` bounds the pool of each (host, port); further calls wait within their connect time.
+    """
+
+    def __init__(
+        self, *, connections_per_host: int = 512, keepalive_s: float = 30.0, trust_env: bool = False
+    ) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, limit_per_host=connections_per_host, keepalive_timeout=keepalive_s
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
+            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            read_bufsize=READ_BUFFER_BYTES,
+            trust_env=trust_env,
+        )
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        timeouts, headers, body = request.timeouts, request.headers, request.body
+        if isinstance(body, bytes) and len(body) > LARGE_BODY_BYTES:
+            headers = {**headers, "content-length": str(len(body))}
+            body = _slices(body)
+        deadline = asyncio.get_running_loop().time() + timeouts.total
+        phase: Phase = "first_byte" if timeouts.first_byte < timeouts.total else "total"
+        limit_s = min(timeouts.first_byte, timeouts.total)
+        try:
+            # Outside: TimeoutError is an OSError, and would be taken for a lost connection inside.
+            async with asyncio.timeout(limit_s):
+                with _translated(timeouts, answered=False):
+                    raw = await self._session.request(
+                        request.method,
+                        _parsed_url(request.url),
+                        headers=headers,
+                        data=body,
+                        allow_redirects=False,
+                        timeout=_client_timeout(timeouts),
+                    )
+        except TimeoutError as error:
+            raise UpstreamTimedOut(phase, limit_s) from error
+        return AiohttpResponse(raw, timeouts, deadline)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class AiohttpResponse:
+    """See UpstreamResponse. A single timer watches both the silence between chunks and the total."""
+
+    __slots__ = ("_deadline", "_fault", "_loop", "_raw", "_timeouts", "_timer", "_waiting_since", "headers")
+
+    def __init__(self, raw: aiohttp.ClientResponse, timeouts: UpstreamTimeouts, deadline: float) -> None:
+        self._raw = raw
+        self._timeouts = timeouts
+        self._deadline = deadline
+        self._loop = asyncio.get_running_loop()
+        self._timer: TimerHandle | None = None
+        self._waiting_since: float | None = None
+        self._fault: UpstreamFault | None = None
+        self.headers: Mapping[str, str] = _described(raw.headers)
+
+    @property
+    def status(self) -> int:
+        return self._raw.status
+
+    async def read(self, limit_bytes: int) -> bytes:
+        first = await self._next()
+        if self._raw.content.at_eof() and len(first) <= limit_bytes:
+            return first
+        pieces, size = [first], len(first)
+        while size <= limit_bytes:
+            piece = await self._next()
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+            size += len(piece)
+        self.close()
+        raise UpstreamTooLarge(limit_bytes)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while piece := await self._next():
+            yield piece
+
+    async def drain(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while await self._next():
+                    pass
+        except (TimeoutError, UpstreamFault):
+            self.close()
+
+    def close(self) -> None:
+        self._stop_timer()
+        # aiohttp has already given the connection back when the body's end was read; otherwise this drops it.
+        self._raw.close()
+
+    async def _next(self) -> bytes:
+        """The next piece as it came from the network; empty at the end."""
+        content = self._raw.content
+        while True:
+            if content.at_eof():
+                self._stop_timer()
+                return b""
+            self._watch()
+            try:
+                with _translated(self._timeouts, answered=True):
+                    piece = await content.readany()
+            except UpstreamBroken:
+                self._stop_timer()
+                self._raw.close()
+                if self._fault is not None:
+                    raise self._fault from None
+                raise
+            self._waiting_since = None
+            if piece:
+                if content.at_eof():
+                    self._stop_timer()
+                return piece
+
+    def _watch(self) -> None:
+        now = self._loop.time()
+        self._waiting_since = now
+        if self._timer is None:
+            self._timer = self._loop.call_at(
+                min(now + self._timeouts.between_chunks, self._deadline), self._on_timer
+            )
+
+    def _on_timer(self) -> None:
+        """Armed once and moved only when it fires: a stream of many chunks costs one timer, not one per chunk."""
+        now = self._loop.time()
+        since = now if self._waiting_since is None else self._waiting_since
+        silence_ends = since + self._timeouts.between_chunks
+        if now >= self._deadline:
+            self._fault = UpstreamTimedOut("total", self._timeouts.total)
+        elif now >= silence_ends:
+            self._fault = UpstreamTimedOut("between_chunks", self._timeouts.between_chunks)
+        else:
+            self._timer = self._loop.call_at(min(silence_ends, self._deadline), self._on_timer)
+            return
+        self._timer = None
+        # Wakes the reader with a connection error, which `_next` turns into the fault.
+        self._raw.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), SLICE_BYTES):
+        yield body[start : start + SLICE_BYTES]
+
+
+def _described(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
+    """The headers of the body as it is handed out: a server that compressed all the same was undone by aiohttp."""
+    if "Content-Encoding" not in headers:
+        return headers
+    plain = CIMultiDict(headers)
+    for name in _BODY_HEADERS:
+        plain.popall(name, None)
+    return CIMultiDictProxy(plain)
+
+
+def proves_port(client: AiohttpClient) -> UpstreamClient:
+    """Makes the type checker prove that the adapter fits its port."""
+    return client
