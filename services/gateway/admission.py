@@ -1,0 +1,71 @@
+"""Whether a request may be sent, and the money held for it. Memory only; nothing else runs between check and hold."""
+
+from services.gateway.errors import ClientError
+from services.gateway.exchange import Exchange, Reservation
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.providers.body import ParsedBody
+from services.gateway.providers.estimate import estimate_prompt
+from services.gateway.providers.operations import Operation
+from services.gateway.recording import Recorder
+from shared.events import Tokens
+from shared.governance.admission import Refused, decide
+from shared.governance.reservation import CompletionEstimates
+from shared.governance.spend_view import SpendView
+from shared.pricing.cost import cost_nanos
+
+_COMPLETING = (Operation.CHAT, Operation.COMPLETIONS)
+
+
+class Admission:
+    """`stale_after_s`: counters older than this are unverifiable; then `on_unavailable` of the key decides."""
+
+    def __init__(
+        self,
+        view: SpendView,
+        estimates: CompletionEstimates,
+        recorder: Recorder,
+        metrics: GatewayMetrics,
+        stale_after_s: float,
+    ) -> None:
+        self._view = view
+        self._estimates = estimates
+        self._recorder = recorder
+        self._metrics = metrics
+        self._stale_after_ms = int(stale_after_s * 1000)
+
+    def admit(self, exchange: Exchange, body: ParsedBody, now_ms: int) -> Reservation:
+        """Check the budgets, put the start on the log, hold the money.
+
+        Raises ClientError: budget_exceeded, budget_reserved, spend_unverifiable or events_unavailable.
+        """
+        prompt = estimate_prompt(exchange.operation, body)
+        nanos = self._expected_nanos(exchange, body, prompt)
+        key = exchange.key
+        decision = decide(self._view, key, nanos, now_ms, stale_after_ms=self._stale_after_ms)
+        if isinstance(decision, Refused):
+            raise ClientError(
+                decision.code, decision.message, status=decision.status, retry_after_s=decision.retry_after_s
+            )
+        if key.budgets and self._view.age_ms(now_ms) > self._stale_after_ms:
+            self._metrics.unverified.inc()
+        reservation = Reservation(nanos, decision.charges, prompt)
+        self._recorder.start(exchange, reservation)
+        return reservation
+
+    def _expected_nanos(self, exchange: Exchange, body: ParsedBody, prompt: Tokens) -> int:
+        """What the request will probably cost; 0 where nobody knows the price."""
+        if exchange.price is None or exchange.route is None:
+            return 0
+        completion = prompt.completion
+        if exchange.operation in _COMPLETING:
+            completion += body.n * self._estimates.expected(
+                exchange.key.id, exchange.route.name, body.max_tokens
+            )
+        expected = Tokens(
+            prompt=prompt.prompt,
+            completion=completion,
+            images=prompt.images,
+            characters=prompt.characters,
+            audio_ms=prompt.audio_ms,
+        )
+        return cost_nanos(exchange.price, expected)

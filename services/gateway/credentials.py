@@ -1,0 +1,116 @@
+"""Which secret a call to a provider carries: chosen by weight among those that may be used for the model."""
+
+import random
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from services.gateway.errors import ClientError
+from shared.errors import ConfigurationError, FinOpsError
+from shared.governance.admission import matches
+from shared.governance.model import Credential, Provider
+from shared.security import load_secret_key, unseal
+from shared.settings import Settings
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+Unseal = Callable[[str, str], str]
+"""(sealed secret, context) -> secret. Raises FinOpsError when this installation cannot open it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A credential ready to be used. Both empty where the provider has none."""
+
+    name: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Usable:
+    chosen: Chosen
+    weight: float
+    models: tuple[str, ...]
+
+    def serves(self, model: str) -> bool:
+        """`model` is the provider's own id; empty for calls about no model, which every credential serves."""
+        return not model or not self.models or matches(self.models, model)
+
+
+_NONE_NEEDED = Chosen("", "")
+
+
+class Credentials:
+    """Secrets are opened once per version of their provider and kept in memory only."""
+
+    def __init__(self, environ: Mapping[str, str], unseal: Unseal) -> None:
+        self._environ = environ
+        self._unseal = unseal
+        self._opened: dict[str, tuple[int, tuple[_Usable, ...]]] = {}
+
+    def choose(self, provider: Provider, model: str, tried: Collection[str] = ()) -> Chosen:
+        """A credential for `model` (the provider's id, empty for none), one not yet `tried` if there is any.
+
+        Raises ClientError `provider_not_configured` when the provider has credentials and none can be used.
+        """
+        if not provider.credentials:
+            return _NONE_NEEDED
+        fitting = [usable for usable in self._usable(provider) if usable.serves(model)]
+        fresh = [usable for usable in fitting if usable.chosen.name not in tried] if tried else fitting
+        pool = fresh or fitting
+        if not pool:
+            raise ClientError(
+                "provider_not_configured",
+                f"The provider '{provider.name}' has no usable credential for this model. Tell your administrator.",
+            )
+        if len(pool) == 1:
+            return pool[0].chosen
+        return random.choices(pool, [usable.weight for usable in pool])[0].chosen
+
+    def count(self, provider: Provider, model: str) -> int:
+        """How many credentials could serve `model`."""
+        return sum(usable.serves(model) for usable in self._usable(provider))
+
+    def _usable(self, provider: Provider) -> tuple[_Usable, ...]:
+        known = self._opened.get(provider.name)
+        if known is not None and known[0] == provider.version:
+            return known[1]
+        found = tuple(
+            _Usable(Chosen(credential.name, secret), credential.weight, credential.models)
+            for credential in provider.credentials
+            if credential.weight > 0 and (secret := self._open(provider, credential)) is not None
+        )
+        self._opened[provider.name] = (provider.version, found)
+        return found
+
+    def _open(self, provider: Provider, credential: Credential) -> str | None:
+        """The secret; None, with a log line, when it cannot be had here."""
+        where = {"provider": provider.name, "credential": credential.name}
+        if credential.env:
+            secret = self._environ.get(credential.env, "").strip()
+            if not secret:
+                log.warning("credential_variable_is_not_set", variable=credential.env, **where)
+                return None
+            return secret
+        if not credential.sealed:
+            return ""
+        try:
+            return self._unseal(credential.sealed, f"{provider.name}/{credential.name}")
+        except FinOpsError as error:
+            log.error("credential_cannot_be_opened", reason=str(error), **where)
+            return None
+
+
+def unsealer(settings: Settings) -> Unseal:
+    """Opens with FINOPS_SECRET_KEY. Without one a gateway still serves every provider whose credentials are not sealed.
+
+    Raises ConfigurationError when the key is there and wrong.
+    """
+    key = load_secret_key(settings) if settings.secret_key.get_secret_value() else b""
+
+    def open_secret(sealed: str, context: str) -> str:
+        if not key:
+            raise ConfigurationError("FINOPS_SECRET_KEY is not set, so sealed credentials cannot be opened.")
+        return unseal(sealed, key, context)
+
+    return open_secret

@@ -1,0 +1,161 @@
+"""Asks providers in the background which models they have. A list once given is kept until a newer one comes.
+
+A provider that is down or slow costs nobody anything but its own background task.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from services.gateway.catalogue import Lists, timeouts_of
+from services.gateway.credentials import Credentials
+from services.gateway.errors import ClientError
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.providers.errors import UpstreamError
+from services.gateway.providers.port import Adapter, Target
+from services.gateway.upstream.port import UpstreamClient, UpstreamFault
+from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType
+from shared.governance.model import Provider
+from shared.settings import Settings
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+ASK_TIMEOUT_S: Final = 10.0
+RETRY_S: Final = 15.0
+"""After a failure: sooner than the usual interval, because a provider that just started has no list yet."""
+MAX_LIST_BYTES: Final = 16 * 1_048_576
+
+_Identity = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What is known of one provider. `due` is a time of the loop's clock."""
+
+    identity: _Identity
+    due: float
+    models: tuple[str, ...] | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class ModelDiscovery:
+    """`run` does the asking until it is cancelled. `providers` is read again at each `wake`."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        clients: Callable[[ProviderType], UpstreamClient],
+        adapter_for: Callable[[ProviderType], Adapter],
+        credentials: Credentials,
+        settings: Settings,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._providers = providers
+        self._clients = clients
+        self._adapter_for = adapter_for
+        self._credentials = credentials
+        self._settings = settings
+        self._metrics = metrics
+        self._asked: dict[str, _Asked] = {}
+        self._lists: dict[str, tuple[str, ...]] = {}
+        self._version = 0
+        self._awake = asyncio.Event()
+
+    def lists(self) -> tuple[int, Lists]:
+        """The lists so far, and a number that changes with them."""
+        return self._version, self._lists
+
+    def wake(self) -> None:
+        """The providers may have changed."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Ask whoever is due, each in a task of its own; sleep until the next is due or something changed."""
+        try:
+            while True:
+                self._awake.clear()
+                self._forget_gone()
+                self._ask_due()
+                await self._until_next()
+        finally:
+            for asked in self._asked.values():
+                if asked.task is not None:
+                    asked.task.cancel()
+
+    def _wanted(self) -> dict[str, Provider]:
+        return {
+            name: provider
+            for name, provider in self._providers.items()
+            if provider.models is None
+            and provider.type in PROVIDER_TYPES
+            and PROVIDER_TYPES[provider.type].lists_models
+        }
+
+    def _forget_gone(self) -> None:
+        wanted = self._wanted()
+        for name, asked in list(self._asked.items()):
+            provider = wanted.get(name)
+            if provider is None or _identity(provider) != asked.identity:
+                if asked.task is not None:
+                    asked.task.cancel()
+                del self._asked[name]
+                if self._lists.pop(name, None) is not None:
+                    self._version += 1
+
+    def _ask_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name, provider in self._wanted().items():
+            asked = self._asked.get(name)
+            if asked is None:
+                asked = self._asked[name] = _Asked(_identity(provider), loop.time())
+            if asked.task is None and asked.due <= loop.time():
+                asked.task = loop.create_task(self._refresh(provider, asked), name=f"models-of-{name}")
+
+    async def _until_next(self) -> None:
+        now = asyncio.get_running_loop().time()
+        due = [asked.due - now for asked in self._asked.values() if asked.task is None]
+        try:
+            await asyncio.wait_for(self._awake.wait(), max(0.0, min(due)) if due else None)
+        except TimeoutError:
+            pass
+
+    async def _refresh(self, provider: Provider, asked: _Asked) -> None:
+        wait_s = RETRY_S
+        try:
+            models = await self._ask(provider)
+            wait_s = self._settings.model_refresh_interval
+            if models != self._lists.get(provider.name):
+                self._lists[provider.name] = models
+                self._version += 1
+                log.info("model_list_changed", provider=provider.name, models=len(models))
+        except (UpstreamFault, UpstreamError, ClientError) as error:
+            self._metrics.discovery_failures.labels(provider.name).inc()
+            log.warning("model_list_not_available", provider=provider.name, reason=str(error))
+        finally:
+            asked.due = asyncio.get_running_loop().time() + min(wait_s, self._settings.model_refresh_interval)
+            asked.task = None
+            self._awake.set()
+
+    async def _ask(self, provider: Provider) -> tuple[str, ...]:
+        kind = PROVIDER_TYPES[provider.type]
+        adapter = self._adapter_for(kind)
+        chosen = self._credentials.choose(provider, "")
+        times = timeouts_of(provider, self._settings)
+        times = replace(times, first_byte=min(times.first_byte, ASK_TIMEOUT_S), total=ASK_TIMEOUT_S)
+        request = adapter.models_request(Target(provider, kind, "", chosen.name, chosen.secret, times))
+        if request is None:
+            return tuple(kind.static_models)
+        response = await self._clients(kind).send(request)
+        try:
+            answer = await response.read(MAX_LIST_BYTES)
+            if response.status >= 400:
+                raise adapter.map_error(response.status, response.headers, answer)
+            return adapter.read_models(answer)
+        finally:
+            response.close()
+
+
+def _identity(provider: Provider) -> _Identity:
+    return provider.name, provider.version

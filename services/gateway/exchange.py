@@ -1,0 +1,136 @@
+"""One request to a model, from its arrival to its end: what is known so far, for the steps and for the record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from services.gateway.attribution import Attribution
+from services.gateway.catalogue import Route
+from services.gateway.errors import ClientError
+from services.gateway.incoming import Header, Incoming
+from services.gateway.providers.body import ParsedBody
+from services.gateway.providers.operations import Operation
+from services.gateway.providers.port import Relay
+from services.gateway.providers.usage import Usage
+from shared.events import Attempt, Charge, CostBasis, Outcome, Tokens
+from shared.governance.model import VirtualKey
+from shared.governance.money import usd_from_nanos
+from shared.pricing.cost import cost_nanos
+from shared.pricing.model import ModelPrice
+
+ResponseKind = Literal["json", "sse", "text", "binary", "none"]
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What a request costs and how that is known. `unpriced`: `nanos` is 0 because nobody knows it."""
+
+    nanos: int
+    basis: CostBasis
+
+
+NOTHING_BOUGHT = Cost(0, "none")
+
+
+@dataclass(slots=True)
+class Reservation:
+    """Money held for a request that was admitted. `recorded`: its start is on the log, so its end must be too."""
+
+    nanos: int
+    charges: Sequence[Charge]
+    prompt: Tokens
+    """Estimated use of the request itself."""
+    recorded: bool = False
+
+
+class Exchange:
+    """Filled in step by step. Everything has a value from the start, so that it can be recorded at any point."""
+
+    __slots__ = (
+        "attempts", "attribution", "body", "client_headers", "cost", "error", "finish_reason", "first_byte_ms",
+        "http_status", "incoming", "key", "operation", "outcome", "price", "raw_body", "recorded", "relay",
+        "requested_model", "reservation", "response", "response_bytes", "response_kind", "route", "stream", "usage",
+    )  # fmt: skip
+
+    def __init__(self, incoming: Incoming, key: VirtualKey, operation: Operation) -> None:
+        self.incoming = incoming
+        self.key = key
+        self.operation = operation
+        self.attribution = Attribution()
+        self.raw_body = b""
+        self.body: ParsedBody | None = None
+        self.requested_model = ""
+        self.stream = False
+        self.route: Route | None = None
+        self.price: ModelPrice | None = None
+        self.reservation: Reservation | None = None
+        self.attempts: list[Attempt] = []
+        self.client_headers: list[Header] = []
+        """Told to the client with any answer: who served it."""
+        self.relay: Relay | None = None
+        """The stream on its way to the client, once there is one."""
+        self.usage: Usage | None = None
+        self.cost = NOTHING_BOUGHT
+        self.outcome: Outcome = "success"
+        self.http_status = 200
+        self.error: ClientError | None = None
+        self.finish_reason = ""
+        self.first_byte_ms: int | None = None
+        self.response = b""
+        """What the provider sent: the answer, or as much of a stream as the log keeps."""
+        self.response_kind: ResponseKind = "none"
+        self.response_bytes = 0
+        self.recorded = False
+
+    def bill(self, usage: Usage) -> None:
+        """This is what was used: know its cost."""
+        self.usage = usage
+        self.cost = self.cost_of(usage)
+
+    def bill_nothing(self) -> None:
+        """Nothing was bought after all."""
+        self.usage = None
+        self.cost = NOTHING_BOUGHT
+
+    def cost_of(self, usage: Usage) -> Cost:
+        """What this usage costs at the price of the request's model."""
+        if usage.cost_nanos is not None:
+            return Cost(usage.cost_nanos, "provider")
+        if self.price is None:
+            return Cost(0, "unpriced")
+        return Cost(cost_nanos(self.price, usage.tokens), "estimated" if usage.estimated else "priced")
+
+    def shown_cost(self, usage: Usage) -> str | None:
+        """The cost as a decimal in USD for the answer's `usage`; None when it is unknown or the key does not show it."""
+        if not self.key.cost_in_usage:
+            return None
+        cost = self.cost if usage is self.usage else self.cost_of(usage)
+        return None if cost.basis == "unpriced" else usd_from_nanos(cost.nanos)
+
+    def bill_partial(self) -> None:
+        """The request was cut short after it was sent: bill what was produced, as far as anybody knows.
+
+        Without any answer that is what the request itself used, which the provider will have read.
+        """
+        if self.relay is not None:
+            self.take_stream(self.relay)
+        elif self.reservation is not None:
+            self.bill(Usage(self.reservation.prompt, estimated=True))
+
+    def take_stream(self, relay: Relay) -> None:
+        """The stream has ended: bill it, and keep what the log keeps."""
+        self.bill(relay.usage())
+        self.finish_reason = relay.finish_reason
+        self.keep_response(relay.transcript, "sse", relay.received_bytes)
+
+    def fail(self, error: ClientError, *, outcome: Outcome = "error") -> None:
+        """The request ends with this."""
+        self.error = error
+        self.outcome = outcome
+        self.http_status = error.status
+
+    def keep_response(self, body: bytes, kind: ResponseKind, size: int | None = None) -> None:
+        self.response = body
+        self.response_kind = kind
+        self.response_bytes = len(body) if size is None else size

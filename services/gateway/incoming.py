@@ -1,0 +1,98 @@
+"""One HTTP request as the gateway sees it, and the two ways to answer it whole: bytes, or an error."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from services.gateway.errors import ClientError, error_body
+
+JSON: Final = b"application/json"
+Header = tuple[bytes, bytes]
+
+
+class ClientGone(Exception):
+    """The client closed its connection."""
+
+
+class Incoming:
+    """`received_ms` is Unix time, `began` the loop's clock (monotonic seconds); both of the request's arrival."""
+
+    __slots__ = (
+        "answered", "began", "headers", "method", "path", "query", "receive", "received_ms", "request_id", "send",
+    )  # fmt: skip
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, request_id: str, received_ms: int, began: float
+    ) -> None:
+        self.path: str = scope["path"]
+        self.method: str = scope["method"]
+        self.query: bytes = scope["query_string"]
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.receive = receive
+        self.send = send
+        self.request_id = request_id
+        self.received_ms = received_ms
+        self.began = began
+        self.answered = False
+        """The status line of an answer has gone out."""
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get(b"content-type", b"").decode("latin-1")
+
+    async def read_body(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises ClientError `body_too_large`, or ClientGone."""
+        declared = self.headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > limit_bytes:
+            raise _too_large(limit_bytes)
+        message = await self.receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            if len(body) > limit_bytes:
+                raise _too_large(limit_bytes)
+            return body
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            piece: bytes = message.get("body", b"")
+            size += len(piece)
+            if size > limit_bytes:
+                raise _too_large(limit_bytes)
+            pieces.append(piece)
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+            message = await self.receive()
+
+    async def answer(
+        self, status: int, body: bytes, *, content_type: bytes = JSON, headers: Sequence[Header] = ()
+    ) -> None:
+        """Send a whole answer."""
+        start = [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", self.request_id.encode()),
+            *headers,
+        ]
+        self.answered = True
+        await self.send({"type": "http.response.start", "status": status, "headers": start})
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def refuse(self, error: ClientError, headers: Sequence[Header] = ()) -> None:
+        """Answer with an error."""
+        extra = list(headers)
+        if error.retry_after_s is not None:
+            extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        if error.status == 401:
+            extra.append((b"www-authenticate", b"Bearer"))
+        if error.code == "body_too_large":
+            extra.append((b"connection", b"close"))  # the rest of the body is not worth reading
+        await self.answer(error.status, error_body(error), headers=extra)
+
+
+def _too_large(limit_bytes: int) -> ClientError:
+    return ClientError(
+        "body_too_large", f"The request is larger than this gateway accepts ({limit_bytes // 1024} KiB)."
+    )

@@ -1,0 +1,111 @@
+"""The gateway's composition root: the one place here that names concrete classes."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.types import ASGIApp
+
+from services.gateway.admission import Admission
+from services.gateway.app import build_app, endpoints_of
+from services.gateway.auth import Authenticator
+from services.gateway.background import supervised
+from services.gateway.calling import Caller
+from services.gateway.catalogue import Catalogue
+from services.gateway.credentials import Credentials, unsealer
+from services.gateway.discovery import ModelDiscovery
+from services.gateway.drain import Drain
+from services.gateway.followed import governance_applier, spend_applier
+from services.gateway.metrics import GatewayMetrics, observe_log
+from services.gateway.providers.demo.client import DemoClient
+from services.gateway.providers.registry import Channels
+from services.gateway.recording import Recorder
+from services.gateway.routes.health import Health
+from services.gateway.routes.inference import Inference
+from services.gateway.routes.models import Models
+from services.gateway.upstream.aiohttp_client import AiohttpClient
+from shared.eventlog.follower import Follower
+from shared.eventlog.open import open_log
+from shared.eventlog.outbox import Outbox
+from shared.eventlog.port import EventLog
+from shared.governance.reservation import CompletionEstimates
+from shared.governance.spend_view import SpendView
+from shared.governance.state import GovernanceState
+from shared.server import run_service, serve
+from shared.settings import Settings, process_environment
+from shared.telemetry import configure_logging
+from shared.topics import GOVERNANCE, SPEND
+
+
+@asynccontextmanager
+async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[ASGIApp]:
+    """Everything of one gateway, ready for requests, on a log that was started. Leaving it drains and flushes.
+
+    Raises LogUnavailable when the log cannot be read to its end, ConfigurationError when a setting is wrong.
+    """
+    metrics = GatewayMetrics()
+    state = GovernanceState()
+    estimates = CompletionEstimates()
+    loop = asyncio.get_running_loop()
+    outbox = Outbox(
+        log,
+        settings.data_dir / "spool",
+        limit_bytes=settings.spool_limit,
+        fsync_interval_s=settings.spool_fsync_interval,
+    )
+    view = SpendView(outbox.incarnation, log.partitions(SPEND))
+    credentials = Credentials(process_environment(), unsealer(settings))
+    recorder = Recorder(outbox, view, estimates, metrics, settings, _gateway_id(settings), loop.time)
+    admission = Admission(view, estimates, recorder, metrics, settings.spend_stale_after)
+    authenticator = Authenticator(state, required=settings.require_virtual_key)
+
+    async with AsyncExitStack() as stack:
+        network, demo = AiohttpClient(), DemoClient()
+        stack.push_async_callback(network.close)
+        channels = Channels(network=network, demo=demo)
+        discovery = ModelDiscovery(
+            state.providers, channels.client_for, channels.adapter_for, credentials, settings, metrics
+        )
+        governance = Follower(log, GOVERNANCE, governance_applier(state, discovery.wake, metrics))
+        spend = Follower(log, SPEND, spend_applier(view, metrics))
+        await outbox.start()
+        stack.push_async_callback(outbox.close)
+        for follower in (governance, spend):
+            stack.push_async_callback(follower.close)
+            await follower.start()
+        await stack.enter_async_context(supervised(discovery.run, "model-discovery"))
+
+        catalogue = Catalogue(state, discovery.lists, channels.adapter_for, settings)
+        caller = Caller(channels.client_for, credentials, metrics, loop.time)
+        drain = Drain(
+            lambda: "" if governance.failure is None and spend.failure is None else "a follower stopped"
+        )
+        inference = Inference(authenticator, catalogue, admission, caller, recorder, metrics, settings)
+        models = Models(authenticator, catalogue)
+        observe_log(metrics, outbox, view)
+        endpoints = endpoints_of(inference, models, Health(metrics, drain.not_ready))
+        app = build_app(endpoints, models, metrics, settings)
+        stack.push_async_callback(drain.close)
+        yield drain.counting(app)
+
+
+def run(settings: Settings) -> None:
+    """The process of `finops gateway`: until a signal ends it."""
+    configure_logging(settings.log_level)
+    run_service(lambda: _serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    log = open_log(settings)
+    await log.start()
+    try:
+        async with gateway_service(settings, log) as app:
+            await serve(app, settings)
+    finally:
+        await log.close()
+
+
+def _gateway_id(settings: Settings) -> str:
+    return settings.gateway_id or f"{socket.gethostname()}-{os.getpid()}"

@@ -1,0 +1,134 @@
+"""GET /v1/models and its relatives: from memory, only what the key may use, rendered once per set of allowed models."""
+
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from services.gateway.auth import Authenticator
+from services.gateway.catalogue import Catalogue, Listed, ModelIndex
+from services.gateway.errors import ClientError
+from services.gateway.incoming import Incoming
+from shared.governance.admission import model_allowed
+from shared.governance.model import VirtualKey
+
+TYPES: Final = frozenset(
+    {"chat", "completion", "embedding", "image", "speech", "transcription", "moderation", "rerank"}
+)
+ALL: Final = "all"
+DEFAULT_TYPE: Final = "chat"
+"""Chat clients show every model that they are told of."""
+VOICES: Final = (
+    "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse",
+)  # fmt: skip
+MAX_RENDERED: Final = 1000
+_VOICES_BODY: Final = msgspec.json.encode(
+    {"object": "list", "voices": [{"id": voice, "name": voice.capitalize()} for voice in VOICES]}
+)
+
+
+class ModelObject(msgspec.Struct):
+    """One model. Only what every user of the key may see: all of it reaches browsers."""
+
+    id: str
+    name: str
+    owned_by: str
+    type: str
+    object: str = "model"
+    created: int = 0
+
+
+class _ModelList(msgspec.Struct, omit_defaults=False):
+    data: list[ModelObject]
+    object: str = "list"
+
+
+class _AudioModels(msgspec.Struct):
+    """`models` is what chat clients read, `data` what everybody else does."""
+
+    data: list[ModelObject]
+    models: list[ModelObject]
+    object: str = "list"
+
+
+class Models:
+    """Rendered lists are kept as long as the index they were made from."""
+
+    def __init__(self, authenticator: Authenticator, catalogue: Catalogue) -> None:
+        self._authenticator = authenticator
+        self._catalogue = catalogue
+        self._index: ModelIndex | None = None
+        self._rendered: dict[tuple[str, tuple[str, ...]], bytes] = {}
+
+    async def all(self, incoming: Incoming) -> None:
+        key = self._key(incoming)
+        kind = _asked_type(incoming.query)
+        await incoming.answer(200, self._body(kind, key, lambda: self._list_of(key, kind)))
+
+    async def one(self, incoming: Incoming, name: str) -> None:
+        """Any model the key may use, whatever its type."""
+        key = self._key(incoming)
+        for listed in self._catalogue.index.listed:
+            if listed.name == name and model_allowed(key, name):
+                await incoming.answer(200, msgspec.json.encode(_object_of(listed)))
+                return
+        raise ClientError(
+            "model_not_found", f"The model '{name}' does not exist here. See /v1/models for those that do."
+        )
+
+    async def audio_models(self, incoming: Incoming) -> None:
+        key = self._key(incoming)
+
+        def render() -> bytes:
+            models = self._objects(key, "speech")
+            return msgspec.json.encode(_AudioModels(models, models))
+
+        await incoming.answer(200, self._body("audio", key, render))
+
+    async def audio_voices(self, incoming: Incoming) -> None:
+        """The voices of OpenAI's speech models, which most other servers answer to as well."""
+        self._key(incoming)
+        await incoming.answer(200, _VOICES_BODY)
+
+    def _key(self, incoming: Incoming) -> VirtualKey:
+        return self._authenticator.authenticate(incoming.headers, incoming.received_ms)
+
+    def _body(self, what: str, key: VirtualKey, render: Callable[[], bytes]) -> bytes:
+        index = self._catalogue.index
+        if index is not self._index or len(self._rendered) >= MAX_RENDERED:
+            self._index = index
+            self._rendered = {}
+        body = self._rendered.get((what, key.allowed_models))
+        if body is None:
+            body = self._rendered[what, key.allowed_models] = render()
+        return body
+
+    def _list_of(self, key: VirtualKey, kind: str) -> bytes:
+        return msgspec.json.encode(_ModelList(self._objects(key, kind)))
+
+    def _objects(self, key: VirtualKey, kind: str) -> list[ModelObject]:
+        return [
+            _object_of(listed)
+            for listed in self._catalogue.index.listed
+            if kind in (ALL, listed.modality) and model_allowed(key, listed.name)
+        ]
+
+
+def _object_of(listed: Listed) -> ModelObject:
+    return ModelObject(
+        id=listed.name,
+        name=f"{listed.model} ({listed.provider})",
+        owned_by=listed.provider,
+        type=listed.modality,
+    )
+
+
+def _asked_type(query: bytes) -> str:
+    if not query:
+        return DEFAULT_TYPE
+    kind = parse_qs(query.decode("latin-1")).get("type", [DEFAULT_TYPE])[-1]
+    if kind != ALL and kind not in TYPES:
+        known = ", ".join(sorted(TYPES))
+        raise ClientError("invalid_request", f"`type` must be {ALL} or one of {known}.", param="type")
+    return kind

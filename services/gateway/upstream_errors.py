@@ -1,0 +1,80 @@
+"""What a provider's failure is called on our side: for the client, and for the record of the attempt."""
+
+from typing import Final
+
+from services.gateway.errors import ClientError
+from services.gateway.providers.errors import UpstreamError
+from services.gateway.upstream.port import (
+    UpstreamConnectFailed,
+    UpstreamFault,
+    UpstreamTimedOut,
+    UpstreamTooLarge,
+)
+
+_OUR_CREDENTIAL: Final = frozenset({401, 402, 403})
+_TOO_MANY: Final = 429
+
+
+def from_upstream_error(error: UpstreamError, provider: str) -> ClientError:
+    """An error that the provider answered with.
+
+    What the gateway's credential lacks is the administrator's business, not the caller's: never 401, 402 or 403.
+    """
+    if error.status in _OUR_CREDENTIAL:
+        return ClientError(
+            "provider_auth_failed", f"The provider '{provider}' refused this gateway: {_said(error)}"
+        )
+    if error.status == _TOO_MANY:
+        return ClientError(
+            "provider_rate_limited",
+            f"The provider '{provider}' is limiting requests: {_said(error)}",
+            retry_after_s=error.retry_after_s,
+        )
+    if error.status >= 500:
+        return ClientError(
+            "provider_error",
+            f"The provider '{provider}' failed: {_said(error)}",
+            retry_after_s=error.retry_after_s,
+        )
+    return ClientError(
+        "provider_bad_request",
+        error.message,
+        status=error.status,
+        param=error.param,
+        shown_code=error.upstream_code,
+        shown_type=error.type,
+    )
+
+
+def from_fault(fault: UpstreamFault, provider: str) -> ClientError:
+    """The provider could not be asked, or its answer did not arrive whole."""
+    if isinstance(fault, UpstreamTimedOut):
+        return ClientError(
+            "provider_timeout", f"The provider '{provider}' did not answer in time. Try again."
+        )
+    if isinstance(fault, UpstreamConnectFailed):
+        return ClientError("provider_unreachable", f"The provider '{provider}' cannot be reached.")
+    if isinstance(fault, UpstreamTooLarge):
+        return ClientError("provider_bad_response", f"The answer of the provider '{provider}' is too large.")
+    return ClientError(
+        "provider_unreachable",
+        f"The connection to the provider '{provider}' was lost before its answer was complete.",
+    )
+
+
+def as_upstream_error(error: ClientError) -> UpstreamError:
+    """For a relay, which ends a stream that has begun with this error."""
+    return UpstreamError(status=error.status, message=error.message, code=error.code, type=error.type)
+
+
+def may_retry(failure: UpstreamError | UpstreamFault, *, other_credential: bool) -> bool:
+    """Whether asking once more may help. Waiting twice for a provider that is too slow would not."""
+    if isinstance(failure, UpstreamError):
+        return failure.retryable and (failure.status >= 500 or other_credential)
+    if isinstance(failure, UpstreamTimedOut):
+        return failure.phase == "connect"
+    return not isinstance(failure, UpstreamTooLarge)
+
+
+def _said(error: UpstreamError) -> str:
+    return error.message.strip() or "no reason was given."

@@ -1,0 +1,101 @@
+"""Names of models: provider/model, bare names, lists that are known or not, and what a key may use."""
+
+import pytest
+
+from services.gateway.catalogue import Lists, ModelIndex
+from services.gateway.errors import ClientError
+from services.gateway.routes.models import Models
+from shared.governance.model import Provider
+from tests.support.gateway import DEMO, virtual_key
+
+KEY = virtual_key()[1]
+
+
+def provider(name: str, *models: str, listed: bool = True, kind: str = "openai") -> Provider:
+    return Provider(name=name, type=kind, base_url="http://x/v1", models=models if listed else None)
+
+
+def index_of(*providers: Provider, lists: Lists | None = None) -> ModelIndex:
+    return ModelIndex({each.name: each for each in providers}, lists or {})
+
+
+def found(index: ModelIndex, requested: str, *allowed: str) -> str:
+    key = virtual_key("k", allowed_models=allowed)[1] if allowed else KEY
+    where, model = index.find(key, requested)
+    return f"{where.name} > {model}"
+
+
+def refusal(index: ModelIndex, requested: str, *allowed: str) -> ClientError:
+    key = virtual_key("k", allowed_models=allowed)[1] if allowed else KEY
+    with pytest.raises(ClientError) as caught:
+        index.find(key, requested)
+    return caught.value
+
+
+def test_provider_and_model_with_slashes_of_their_own() -> None:
+    index = index_of(provider("openrouter", "openai/gpt-4o"), provider("openai", "gpt-4o"))
+
+    assert found(index, "openrouter/openai/gpt-4o") == "openrouter > openai/gpt-4o"
+    assert found(index, "openai/gpt-4o") == "openai > gpt-4o"
+
+
+def test_a_bare_name_that_one_provider_has() -> None:
+    index = index_of(provider("a", "one", "both"), provider("b", "both", "org/two"))
+
+    assert found(index, "one") == "a > one"
+    assert found(index, "org/two") == "b > org/two"
+
+
+def test_a_bare_name_that_several_have_is_refused_naming_them() -> None:
+    error = refusal(index_of(provider("a", "both"), provider("b", "both")), "both")
+
+    assert (error.status, error.code) == (400, "model_ambiguous")
+    assert "'a/both' or 'b/both'" in error.message
+
+
+def test_a_bare_name_is_decided_among_what_the_key_may_use() -> None:
+    index = index_of(provider("a", "both"), provider("b", "both"))
+
+    assert found(index, "both", "b/*") == "b > both"
+    assert refusal(index, "both", "c/*").code == "model_not_allowed"
+
+
+def test_what_a_provider_lists_is_all_it_has() -> None:
+    index = index_of(provider("a", "one"), provider("b", listed=False), lists={"b": ("two",)})
+
+    for name in ("a/two", "b/one", "nobody/one", "", "/", "a/"):
+        assert (refusal(index, name).status, refusal(index, name).code) == (404, "model_not_found")
+
+
+def test_any_name_is_passed_on_to_a_provider_whose_list_is_not_known() -> None:
+    index = index_of(provider("b", listed=False))
+
+    assert found(index, "b/whatever/it-is") == "b > whatever/it-is"
+    assert index.listed == ()
+
+
+@pytest.mark.parametrize("name", ["b/line\r\nset-cookie: a=1", "b/" + "x" * 1000, "b/\x00"])
+def test_names_that_cannot_stand_in_a_header_are_never_passed_on(name: str) -> None:
+    error = refusal(index_of(provider("b", listed=False)), name)
+
+    assert error.code == "model_not_found"
+    assert len(error.message) < 400
+
+
+def test_a_model_that_exists_but_is_not_allowed_is_403() -> None:
+    error = refusal(index_of(provider("a", "one")), "a/one", "b/*")
+
+    assert (error.status, error.code) == (403, "model_not_allowed")
+
+
+def test_a_type_without_a_list_shows_the_models_it_is_known_for() -> None:
+    index = index_of(Provider(name="p", type="perplexity", base_url="http://x"), DEMO)
+
+    assert {"p/sonar", "demo/echo"} <= {listed.name for listed in index.listed}
+    assert found(index, "p/sonar-of-tomorrow") == "p > sonar-of-tomorrow"
+
+
+def test_the_public_object_of_a_model_has_no_field_with_a_meaning_to_chat_clients() -> None:
+    fields = set(Models.__init__.__globals__["ModelObject"].__struct_fields__)
+
+    assert fields == {"id", "name", "owned_by", "type", "object", "created"}

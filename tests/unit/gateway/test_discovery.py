@@ -1,0 +1,147 @@
+"""Lists of models from providers: in the background, the last good one kept, nobody waits for a dead provider."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from services.gateway.credentials import Credentials
+from services.gateway.discovery import ModelDiscovery
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.providers.openai import OpenAIAdapter
+from services.gateway.upstream.port import UpstreamConnectFailed, UpstreamRequest, UpstreamResponse
+from shared.governance.model import Provider
+from shared.settings import Settings
+from tests.support.eventually import eventually
+
+
+class Answer:
+    """A whole answer in memory."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status = status
+        self.headers: Mapping[str, str] = {"content-type": "application/json"}
+        self._body = body
+
+    async def read(self, limit_bytes: int) -> bytes:
+        return self._body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    async def drain(self, timeout_s: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class FakeClient:
+    """Answers by host; a host without an answer hangs for ever."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Callable[[], UpstreamResponse]] = {}
+        self.asked: list[str] = []
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        host = request.url.split("/")[2]
+        self.asked.append(host)
+        if host not in self.answers:
+            await asyncio.Event().wait()
+        return self.answers[host]()
+
+    async def close(self) -> None: ...
+
+
+def models(*names: str) -> Callable[[], UpstreamResponse]:
+    listed = ",".join(f'{{"id":"{name}","object":"model"}}' for name in names)
+    return lambda: Answer(200, f'{{"object":"list","data":[{listed}]}}'.encode())
+
+
+def refused() -> UpstreamResponse:
+    raise UpstreamConnectFailed("nobody there")
+
+
+def provider(name: str, version: int = 1, **overrides: object) -> Provider:
+    return Provider(name=name, type="openai", base_url=f"http://{name}.test/v1", version=version, **overrides)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def discovering(
+    providers: dict[str, Provider], client: FakeClient, interval_s: float = 0.05
+) -> AsyncIterator[ModelDiscovery]:
+    settings = Settings.load({"FINOPS_MODEL_REFRESH_INTERVAL": str(interval_s)})
+    adapter = OpenAIAdapter()
+    discovery = ModelDiscovery(
+        providers,
+        lambda _: client,
+        lambda _: adapter,
+        Credentials({}, lambda *_: ""),
+        settings,
+        GatewayMetrics(),
+    )
+    task = asyncio.create_task(discovery.run())
+    try:
+        yield discovery
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+async def test_a_dead_provider_keeps_nobody_waiting() -> None:
+    client = FakeClient()
+    client.answers["live.test"] = models("m1", "m2")
+    providers = {"dead": provider("dead"), "live": provider("live")}
+
+    async with discovering(providers, client) as discovery:
+        await eventually(lambda: discovery.lists()[1] == {"live": ("m1", "m2")})
+
+        assert "dead.test" in client.asked
+
+
+async def test_the_last_good_list_is_kept_and_a_newer_one_replaces_it() -> None:
+    client = FakeClient()
+    client.answers["p.test"] = models("m1")
+    async with discovering({"p": provider("p")}, client) as discovery:
+        await eventually(lambda: discovery.lists()[1] == {"p": ("m1",)})
+        version = discovery.lists()[0]
+
+        client.answers["p.test"] = refused
+        before = len(client.asked)
+        await eventually(lambda: len(client.asked) > before + 2)
+        assert discovery.lists() == (version, {"p": ("m1",)})
+
+        client.answers["p.test"] = models("m1", "m2")
+        await eventually(lambda: discovery.lists()[1] == {"p": ("m1", "m2")})
+        assert discovery.lists()[0] > version
+
+
+async def test_an_error_answer_is_no_list() -> None:
+    client = FakeClient()
+    client.answers["p.test"] = lambda: Answer(401, b'{"error":{"message":"no"}}')
+    async with discovering({"p": provider("p")}, client) as discovery:
+        await eventually(lambda: len(client.asked) > 1)
+
+        assert discovery.lists()[1] == {}
+
+
+async def test_a_new_provider_is_asked_at_once_and_a_removed_one_forgotten() -> None:
+    client = FakeClient()
+    client.answers["a.test"] = models("m1")
+    client.answers["b.test"] = models("m2")
+    providers = {"a": provider("a")}
+    async with discovering(providers, client, interval_s=1000) as discovery:
+        await eventually(lambda: "a" in discovery.lists()[1])
+
+        providers["b"] = provider("b")
+        del providers["a"]
+        discovery.wake()
+
+        await eventually(lambda: discovery.lists()[1] == {"b": ("m2",)})
+
+
+async def test_a_provider_with_a_list_of_its_own_is_never_asked() -> None:
+    client = FakeClient()
+    providers = {"p": provider("p", models=("m1",)), "q": provider("q")}
+    client.answers["q.test"] = models("m2")
+    async with discovering(providers, client) as discovery:
+        await eventually(lambda: "q" in discovery.lists()[1])
+
+        assert "p.test" not in client.asked

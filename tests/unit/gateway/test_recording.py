@@ -1,0 +1,263 @@
+"""Records of exchanges: start and end once each, and what happens when they cannot be kept."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.gateway.admission import Admission
+from services.gateway.catalogue import Route
+from services.gateway.errors import ClientError
+from services.gateway.exchange import Exchange
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.providers.body import ParsedBody, parse_json
+from services.gateway.providers.openai import OpenAIAdapter
+from services.gateway.providers.operations import Operation
+from services.gateway.providers.usage import Usage
+from services.gateway.recording import Recorder
+from services.gateway.upstream.port import UpstreamTimeouts
+from shared.catalogue.provider_types import PROVIDER_TYPES
+from shared.errors import RecordTooLarge, SpoolFull
+from shared.eventlog.outbox import Position
+from shared.events import AnyEvent, PartitionProgress, RequestLogged, RequestStarted, Tokens, UsageRecorded
+from shared.governance.model import Budget, PriceOverride, VirtualKey
+from shared.governance.reservation import CompletionEstimates
+from shared.governance.spend_view import SpendView
+from shared.pricing.book import PriceBook
+from shared.settings import Settings
+from tests.support.asgi import Sent, incoming_of
+from tests.support.gateway import DEMO, MOCK_PRICE, budget, mock_cost, mock_provider, virtual_key
+
+NOW = 1_800_000_000_000
+DOLLAR = 10**9
+
+
+class FakeOutbox:
+    """Keeps what it is given, unless told to be full."""
+
+    def __init__(self) -> None:
+        self.kept: list[AnyEvent] = []
+        self.full = False
+        self.largest_body = 10**9
+        self._seq = 0
+
+    def put(self, *items: tuple[str, str, AnyEvent]) -> tuple[Position, ...]:
+        if self.full:
+            raise SpoolFull("no room")
+        for _, _, event in items:
+            if isinstance(event, RequestLogged) and len(bytes(event.request)) > self.largest_body:
+                raise RecordTooLarge("too big")
+        self.kept += [event for _, _, event in items]
+        self._seq += len(items)
+        return tuple([Position(0, self._seq)] * len(items))
+
+
+class Desk:
+    """A recorder and an admission around a fake outbox."""
+
+    def __init__(self, **environ: str) -> None:
+        self.outbox = FakeOutbox()
+        self.view = SpendView("me", 1)
+        self.view.apply(
+            PartitionProgress(partition=0, epoch=1, through_offset=-1, at_ms=NOW, event_time_ms=NOW)
+        )
+        self.metrics = GatewayMetrics()
+        estimates = CompletionEstimates()
+        settings = Settings.load(environ)
+        self.recorder = Recorder(self.outbox, self.view, estimates, self.metrics, settings, "gw", lambda: 1.5)
+        self.admission = Admission(self.view, estimates, self.recorder, self.metrics, 60.0)
+
+    def exchange(self, key: VirtualKey, prices: Sequence[PriceOverride] = (MOCK_PRICE,)) -> Exchange:
+        exchange = Exchange(incoming_of(Sent().send), key, Operation.CHAT)
+        exchange.raw_body = b'{"model":"mock/gpt-4o-mini","messages":[],"max_tokens":100}'
+        exchange.body = parse_json(exchange.raw_body)
+        exchange.route = Route(
+            name="mock/gpt-4o-mini",
+            model="gpt-4o-mini",
+            provider=mock_provider("http://x"),
+            type=PROVIDER_TYPES["openai"],
+            adapter=OpenAIAdapter(),
+            timeouts=UpstreamTimeouts(),
+            prices=PriceBook(prices),
+        )
+        exchange.price = exchange.route.price_at(NOW)
+        return exchange
+
+    def admit(self, exchange: Exchange) -> None:
+        self.admission.admit(exchange, body_of(exchange), NOW)
+
+    def dropped(self) -> float:
+        return (
+            self.metrics.registry.get_sample_value(
+                "finops_gateway_dropped_events_total", {"reason": "spool_full"}
+            )
+            or 0.0
+        )
+
+
+def body_of(exchange: Exchange) -> ParsedBody:
+    assert exchange.body is not None
+    return exchange.body
+
+
+def governed(limit: int = DOLLAR, **overrides: Any) -> tuple[VirtualKey, Budget]:
+    cap = budget(limit)
+    return virtual_key(budgets=(cap,), **overrides)[1], cap
+
+
+def test_money_is_held_from_admission_and_settled_at_the_end() -> None:
+    desk = Desk()
+    key, cap = governed()
+    exchange = desk.exchange(key)
+
+    desk.admit(exchange)
+
+    (started,) = desk.outbox.kept
+    assert isinstance(started, RequestStarted)
+    held = desk.view.totals(cap, NOW)
+    assert (held.reserved_nanos, held.settled_nanos) == (started.reserved_nanos, 0)
+    assert started.reserved_nanos >= mock_cost(0, 100)
+
+    exchange.bill(Usage(Tokens(prompt=10, completion=5)))
+    desk.recorder.end(exchange)
+    desk.recorder.end(exchange)  # a second call changes nothing
+
+    _, usage, logged = desk.outbox.kept
+    assert isinstance(usage, UsageRecorded)
+    assert isinstance(logged, RequestLogged)
+    assert usage.cost_nanos == logged.cost_nanos == mock_cost(10, 5)
+    assert usage.latency_ms == 1500
+    spent = desk.view.totals(cap, NOW)
+    assert (spent.reserved_nanos, spent.settled_nanos, spent.tokens) == (0, mock_cost(10, 5), 15)
+
+
+def test_running_requests_that_hold_the_rest_make_others_wait() -> None:
+    desk = Desk()
+    key, _ = governed(limit=250_000)
+    desk.admit(desk.exchange(key))
+
+    with pytest.raises(ClientError) as caught:
+        desk.admit(desk.exchange(key))
+
+    assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (429, "budget_reserved", 1)
+    assert len(desk.outbox.kept) == 1
+
+
+def test_a_request_that_cannot_fit_is_refused_before_it_starts() -> None:
+    desk = Desk()
+    key, _ = governed(limit=100)
+
+    with pytest.raises(ClientError) as caught:
+        desk.admit(desk.exchange(key))
+
+    assert (caught.value.status, caught.value.code) == (402, "budget_exceeded")
+    assert desk.outbox.kept == []
+
+
+def test_an_unpriced_model_is_admitted_and_marked_so() -> None:
+    desk = Desk()
+    key, cap = governed()
+    exchange = desk.exchange(key)
+    exchange.price = None
+
+    desk.admit(exchange)
+    exchange.bill(Usage(Tokens(prompt=10, completion=5)))
+    desk.recorder.end(exchange)
+
+    assert exchange.shown_cost(Usage(Tokens(prompt=10))) is None
+    usage = desk.outbox.kept[1]
+    assert isinstance(usage, UsageRecorded)
+    assert (usage.cost_nanos, usage.cost_basis) == (0, "unpriced")
+    assert desk.view.totals(cap, NOW).unpriced == 1
+
+
+def test_a_providers_own_cost_wins_over_the_price_book() -> None:
+    exchange = Desk().exchange(governed()[0])
+
+    exchange.bill(Usage(Tokens(prompt=10), cost_nanos=77))
+
+    assert (exchange.cost.nanos, exchange.cost.basis) == (77, "provider")
+
+
+def test_a_full_spool_refuses_keys_that_deny() -> None:
+    desk = Desk()
+    key, cap = governed(on_unavailable="deny")
+    exchange = desk.exchange(key)
+    desk.outbox.full = True
+
+    with pytest.raises(ClientError) as caught:
+        desk.admit(exchange)
+
+    assert (caught.value.status, caught.value.code) == (503, "events_unavailable")
+    assert desk.view.totals(cap, NOW).reserved_nanos == 0
+    assert exchange.reservation is None  # never started: its end will be a log entry alone
+
+
+def test_a_full_spool_lets_others_pass_loudly_and_their_cost_is_kept_when_there_is_room_again() -> None:
+    desk = Desk()
+    key, cap = governed()
+    exchange = desk.exchange(key)
+    desk.outbox.full = True
+    desk.admit(exchange)
+    assert desk.dropped() == 1
+
+    desk.outbox.full = False
+    exchange.bill(Usage(Tokens(prompt=10, completion=5)))
+    desk.recorder.end(exchange)
+
+    usage = desk.outbox.kept[0]
+    assert isinstance(usage, UsageRecorded)
+    assert (usage.cost_nanos, usage.reserved_nanos) == (
+        mock_cost(10, 5),
+        0,
+    )  # nothing was held, nothing is released
+    assert desk.view.totals(cap, NOW) == (mock_cost(10, 5), 0, 1, 15, 0)
+
+
+def test_an_end_that_cannot_be_kept_leaves_the_money_held() -> None:
+    desk = Desk()
+    key, cap = governed()
+    exchange = desk.exchange(key)
+    desk.admit(exchange)
+    held = desk.view.totals(cap, NOW).reserved_nanos
+    desk.outbox.full = True
+
+    exchange.bill(Usage(Tokens(prompt=10, completion=5)))
+    desk.recorder.end(exchange)
+
+    assert desk.dropped() == 1
+    assert desk.view.totals(cap, NOW).reserved_nanos == held > 0
+
+
+def test_bodies_too_large_for_the_log_are_left_out_not_the_record() -> None:
+    desk = Desk()
+    desk.outbox.largest_body = 10
+    exchange = desk.exchange(governed()[0])
+    desk.admit(exchange)
+
+    exchange.bill(Usage(Tokens(prompt=10, completion=5)))
+    desk.recorder.end(exchange)
+
+    logged = desk.outbox.kept[2]
+    assert isinstance(logged, RequestLogged)
+    assert msgspec.json.decode(logged.request) is None
+    assert logged.request_bytes == len(exchange.raw_body)
+
+
+def test_bodies_are_not_kept_where_that_is_switched_off() -> None:
+    desk = Desk(FINOPS_LOG_BODIES="false")
+    exchange = desk.exchange(governed()[0])
+    exchange.keep_response(b'{"a":1}', "json")
+
+    desk.recorder.end(exchange)
+
+    (logged,) = desk.outbox.kept
+    assert isinstance(logged, RequestLogged)
+    assert (bytes(logged.request), bytes(logged.response)) == (b"null", b"null")
+    assert logged.response_bytes == 7
+    assert desk.recorder.transcript_limit == 0
+
+
+def test_the_demo_has_a_price() -> None:
+    assert PriceBook().price(DEMO.name, DEMO.type, "echo") is not None
