@@ -1,0 +1,203 @@
+"""The examinations of `finops doctor`. Each gives findings with a sentence that says how to repair what is wrong."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from services.budget.desired_state import DesiredState, desired_state
+from services.cli.doctor_providers import check_providers
+from services.cli.finding import OK, PROBLEM, WARNING, Finding
+from shared.config_file import DEFAULT_NAME, ConfigFile, load_config
+from shared.errors import ConfigurationError, FinOpsError
+from shared.eventlog.kafka_connection import bootstrap_servers
+from shared.eventlog.open import open_log
+from shared.server import bind
+from shared.settings import Settings, process_environment
+
+LOWEST_PYTHON: Final = (3, 11)
+TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 3.0
+CLICKHOUSE_SCHEMES: Final = {"clickhouse": "http", "clickhouses": "https"}
+CLICKHOUSE_PORTS: Final = {"clickhouse": 8123, "clickhouses": 8443}
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Everything, in the order in which it is needed. Nothing is changed but missing Kafka topics, which are made."""
+    findings = [check_python(), *check_data_directory(settings.data_dir, settings.spool_limit)]
+    desired, config_finding = check_config(settings, process_environment())
+    findings.append(config_finding)
+    async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+        examinations: tuple[Callable[[], Awaitable[list[Finding]]], ...] = (
+            lambda: check_port(settings, client),
+            lambda: check_event_log(settings),
+            lambda: check_log_store(settings, client),
+            lambda: check_providers(desired, process_environment(), client),
+        )
+        for found in await asyncio.gather(*(examination() for examination in examinations)):
+            findings += found
+    return findings
+
+
+def configuration_summary(settings: Settings) -> str:
+    """One line about what the settings and finops.yaml ask for. Raises ConfigurationError."""
+    desired = desired_state(load_config(settings), process_environment())
+    counts = {
+        "providers": desired.providers,
+        "virtual keys": desired.keys,
+        "teams": desired.teams,
+        "prices": desired.prices,
+    }
+    lines = [
+        f"All right: {', '.join(f'{len(items)} {name}' for name, items in counts.items())}.",
+        *desired.warnings,
+    ]
+    return "\n".join(lines)
+
+
+def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
+    """Is this Python new enough?"""
+    text = ".".join(map(str, version))
+    if version[:2] < LOWEST_PYTHON:
+        return Finding("python", PROBLEM, text, "Install Python 3.11 or newer and make .venv again.")
+    return Finding("python", OK, text)
+
+
+def check_data_directory(path: Path, wanted_bytes: int) -> list[Finding]:
+    """Can data be written, and is there room for the spool?"""
+    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return [
+            Finding(
+                "data directory",
+                PROBLEM,
+                f"{path.absolute()} cannot be written",
+                "Set FINOPS_DATA_DIR to a directory of yours.",
+            )
+        ]
+    free = shutil.disk_usage(existing).free
+    detail = f"{path.absolute()}, {free // 1_048_576:,} MiB free"
+    if free < wanted_bytes:
+        return [
+            Finding("data directory", WARNING, detail, "Free some disk space or lower FINOPS_SPOOL_LIMIT.")
+        ]
+    return [
+        Finding(
+            "data directory", OK, detail if existing == path.absolute() else f"{detail}, made at first start"
+        )
+    ]
+
+
+def check_config(settings: Settings, environ: Mapping[str, str]) -> tuple[DesiredState, Finding]:
+    """Is finops.yaml right? An empty one stands in when it is not, so that the examination can go on."""
+    try:
+        desired = desired_state(load_config(settings), environ)
+    except ConfigurationError as error:
+        empty = desired_state(ConfigFile(), environ)
+        return empty, Finding(
+            "finops.yaml", PROBLEM, str(error), "Correct the field that the sentence names."
+        )
+    path = settings.config or Path(DEFAULT_NAME)
+    return desired, Finding("finops.yaml", OK, str(path) if path.exists() else "none; not needed")
+
+
+async def check_port(settings: Settings, client: httpx.AsyncClient) -> list[Finding]:
+    """Is the port free, or is it FinOps that has it?"""
+    if settings.uds:
+        return [Finding("port", OK, f"not used: {settings.uds}")]
+    where = f"{settings.host}:{settings.port}"
+    try:
+        bind(settings).close()
+    except ConfigurationError as error:
+        if await _is_finops(settings, client):
+            return [Finding("port", OK, f"FinOps answers at {where}")]
+        return [Finding("port", PROBLEM, str(error), "Stop that program, or set FINOPS_PORT to a free port.")]
+    return [Finding("port", OK, f"{where} is free")]
+
+
+async def check_event_log(settings: Settings) -> list[Finding]:
+    """Can the event log be reached, and are its topics as they must be?"""
+    url = settings.resolved_event_log_url
+    if url.startswith("sqlite:"):
+        return [Finding("event log", OK, f"embedded, in {url.removeprefix('sqlite:///')}")]
+    fix = "Check FINOPS_EVENT_LOG_URL, that the brokers run, and the FINOPS_KAFKA_ settings."
+    try:
+        log = open_log(settings)
+        brokers = bootstrap_servers(url)
+        if not any(await asyncio.gather(*(_connects(broker) for broker in brokers))):
+            return [Finding("event log", PROBLEM, f"no broker can be reached at {', '.join(brokers)}", fix)]
+        try:
+            await log.start()
+        finally:
+            await log.close()
+    except FinOpsError as error:
+        return [Finding("event log", PROBLEM, str(error), fix)]
+    return [Finding("event log", OK, f"Kafka at {url.removeprefix('kafka://')}; its topics are right")]
+
+
+async def check_log_store(settings: Settings, client: httpx.AsyncClient) -> list[Finding]:
+    """Is there a ClickHouse, in this process or as a server that takes our login?"""
+    text = settings.resolved_clickhouse_url
+    url = urlsplit(text)
+    if url.scheme == "chdb":
+        if find_spec("chdb") is None:
+            return [
+                Finding(
+                    "log store",
+                    PROBLEM,
+                    "chdb is not installed",
+                    "Install it (make install), or set FINOPS_CLICKHOUSE_URL.",
+                )
+            ]
+        return [Finding("log store", OK, f"embedded ClickHouse in {text.removeprefix('chdb:///')}")]
+    if url.scheme not in CLICKHOUSE_SCHEMES:
+        fix = "Use chdb:///path or clickhouse://user:password@host:8123/database."
+        return [Finding("log store", PROBLEM, f"FINOPS_CLICKHOUSE_URL begins with {url.scheme!r}", fix)]
+    where = f"{url.hostname}:{url.port or CLICKHOUSE_PORTS[url.scheme]}"
+    try:
+        answer = await client.get(
+            f"{CLICKHOUSE_SCHEMES[url.scheme]}://{where}/",
+            params={"query": "SELECT version()"},
+            auth=(unquote(url.username or "default"), unquote(url.password or "")),
+        )
+    except httpx.HTTPError as error:
+        detail = f"{where} cannot be reached ({type(error).__name__})"
+        return [
+            Finding("log store", PROBLEM, detail, "Check FINOPS_CLICKHOUSE_URL and that ClickHouse runs.")
+        ]
+    if answer.is_error:
+        detail = f"{where} answered {answer.status_code}"
+        return [
+            Finding(
+                "log store", PROBLEM, detail, "Check user, password and database in FINOPS_CLICKHOUSE_URL."
+            )
+        ]
+    return [Finding("log store", OK, f"ClickHouse {answer.text.strip()} at {where}")]
+
+
+async def _connects(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        _, writer = await asyncio.wait_for(
+            asyncio.open_connection(host.strip("[]"), int(port)), CONNECT_TIMEOUT_S
+        )
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+async def _is_finops(settings: Settings, client: httpx.AsyncClient) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    try:
+        answer = await client.get(f"http://{host}:{settings.port}/healthz")
+    except httpx.HTTPError:
+        return False
+    return answer.is_success
