@@ -23,11 +23,14 @@ from pydantic import (
 
 from shared.errors import ConfigurationError
 from shared.field_types import (
+    Fallback,
     Instant,
     Metadata,
+    ModelName,
     ModelPattern,
     Name,
     PositiveUsd,
+    RouteName,
     Usd,
     distinct_windows,
     env_reference,
@@ -39,6 +42,7 @@ from shared.governance.notation import parse_budget
 from shared.settings import Settings
 
 DEFAULT_NAME: Final = "finops.yaml"
+MAX_FALLBACKS: Final = 16
 
 
 def _empty_section(value: object) -> object:
@@ -72,6 +76,14 @@ def _virtual_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _target(value: object) -> object:
+    return {"model": value} if isinstance(value, str) else value
+
+
+def _route(value: object) -> object:
+    return {"targets": [value]} if isinstance(value, str) else value
+
+
 def _base_url(value: str) -> str:
     if not value.startswith(("http://", "https://")) or any(char.isspace() for char in value):
         raise ValueError("must be an http:// or https:// address")
@@ -89,6 +101,8 @@ ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$", max_length=4096)]
 ModelId = Annotated[str, StringConstraints(pattern=r"^\S{1,200}$")]
+OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+OptionValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -103,6 +117,8 @@ class CredentialConfig(_Section):
     api_key: Secret | None = None
     weight: float = Field(1.0, ge=0, le=1_000_000)
     models: list[ModelPattern] = []
+    aliases: Annotated[dict[ModelId, ModelId], BeforeValidator(_empty_section)] = {}
+    """Model -> what the provider calls it for this credential, such as a deployment."""
 
 
 class TimeoutsConfig(_Section):
@@ -124,6 +140,8 @@ class ProviderConfig(_Section):
     """Missing: ask the server."""
     headers: Annotated[dict[HeaderName, HeaderValue], BeforeValidator(_empty_section)] = {}
     timeouts: Annotated[TimeoutsConfig, BeforeValidator(_empty_section)] = TimeoutsConfig()
+    options: Annotated[dict[OptionName, OptionValue], BeforeValidator(_empty_section)] = {}
+    """What the type needs beyond address and credentials: a region, a project, the version of an API."""
 
     @model_validator(mode="after")
     def _distinct_credentials(self) -> "ProviderConfig":
@@ -148,6 +166,7 @@ class VirtualKeyConfig(_Section):
         list[Annotated[BudgetConfig, BeforeValidator(_budget)]], AfterValidator(distinct_windows)
     ] = []
     allowed_models: list[ModelPattern] = ["*"]
+    fallbacks: Annotated[list[Fallback], Field(max_length=MAX_FALLBACKS)] = []
     expires_at: Instant | None = None
     team: Name | None = None
     cost_in_usage: bool = True
@@ -164,6 +183,27 @@ class TeamConfig(_Section):
     metadata: Metadata = {}
 
 
+class RouteTargetConfig(_Section):
+    """One model behind a route; `provider/model` alone is one with a weight of 1."""
+
+    model: ModelName
+    weight: float = Field(1.0, ge=0, le=1_000_000)
+
+
+class RouteConfig(_Section):
+    """A name for models; `provider/model` alone is an alias of that model."""
+
+    targets: Annotated[
+        list[Annotated[RouteTargetConfig, BeforeValidator(_target)]], Field(min_length=1, max_length=64)
+    ]
+    fallbacks: Annotated[list[ModelName], Field(max_length=MAX_FALLBACKS)] = []
+
+    @model_validator(mode="after")
+    def _distinct_targets(self) -> "RouteConfig":
+        _refuse_repeated("targets", [target.model for target in self.targets])
+        return self
+
+
 class PriceConfig(_Section):
     """The operator's own price of one `provider/model`, in US dollars. All amounts are nano-dollars once read."""
 
@@ -176,15 +216,15 @@ class PriceConfig(_Section):
     per_request: Usd = 0
 
 
-ModelName = Annotated[str, StringConstraints(pattern=r"^[^\s/]+/\S{1,200}$")]
-
-
 class ConfigFile(_Section):
     """The whole file. Every section may be missing or empty."""
 
     providers: Annotated[dict[ProviderName, ProviderConfig], BeforeValidator(_empty_section)] = {}
     virtual_keys: Annotated[list[VirtualKeyConfig], BeforeValidator(_empty_list)] = []
     teams: Annotated[list[TeamConfig], BeforeValidator(_empty_list)] = []
+    routes: Annotated[
+        dict[RouteName, Annotated[RouteConfig, BeforeValidator(_route)]], BeforeValidator(_empty_section)
+    ] = {}
     prices: Annotated[dict[ModelName, PriceConfig], BeforeValidator(_empty_section)] = {}
 
     @model_validator(mode="after")

@@ -48,6 +48,8 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     completion: int = 0
     cached_read: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
+    """Of `cache_write` those kept for an hour instead of five minutes."""
     reasoning: int = 0
     prompt_audio: int = 0
     completion_audio: int = 0
@@ -56,6 +58,8 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     """Input characters, for speech priced by length."""
     audio_ms: int = 0
     """Length of audio in milliseconds, for transcription priced by duration."""
+    search_units: int = 0
+    """Units of a ranking, for rankings priced by request: a large one counts as several. 0: the request is one."""
 
 
 class RequestStarted(Event, frozen=True, kw_only=True, tag="request.started"):
@@ -177,7 +181,7 @@ class GovernanceChanged(Event, frozen=True, kw_only=True, tag="governance.change
     """
 
     change_id: str
-    entity: Literal["virtual_key", "team", "customer", "provider", "price"]
+    entity: Literal["virtual_key", "team", "customer", "provider", "route", "price"]
     entity_id: str
     version: int
     at_ms: int

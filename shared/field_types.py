@@ -141,4 +141,13 @@ Name = Annotated[
 
 ModelPattern = Annotated[str, AfterValidator(_pattern)]
 
+RouteName = Annotated[str, StringConstraints(pattern=r"^[^\s/,*\x00-\x1f\x7f]{1,100}$")]
+"""A name for models that no `provider/model` can be."""
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[^\s/]+/\S{1,200}$")]
+"""`provider/model`."""
+
+Fallback = Annotated[str, StringConstraints(pattern=r"^[^\s,*]{1,300}$")]
+"""`provider/model` or the name of a route."""
+
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]

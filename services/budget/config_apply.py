@@ -95,6 +95,8 @@ def plan(
     for provider in desired.providers.values():
         current = state.providers.get(provider.name)
         wanted["provider", provider.name] = _with_secrets(provider, current, desired.secrets, secret_key)
+    for route in desired.routes.values():
+        wanted["route", route.name] = route
     for price in desired.prices.values():
         wanted["price", price.model] = price
     for key in _keys(desired, state, origins, now_ms):
@@ -175,6 +177,8 @@ def _current(state: GovernanceState, entity: EntityKind, entity_id: str) -> Enti
             return state.teams.get(entity_id)
         case "provider":
             return state.providers.get(entity_id)
+        case "route":
+            return state.routes.get(entity_id)
         case "price":
             return state.prices.get(entity_id)
 

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from services.budget.schemas import OnUnavailable
-from shared.catalogue.provider_types import PROVIDER_TYPES, base_url_from_environment
-from shared.config_file import ConfigFile, CredentialConfig, PriceConfig, ProviderConfig, VirtualKeyConfig
+from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType, base_url_from_environment
+from shared.config_file import (
+    ConfigFile,
+    CredentialConfig,
+    PriceConfig,
+    ProviderConfig,
+    RouteConfig,
+    VirtualKeyConfig,
+)
 from shared.errors import ConfigurationError
 from shared.field_types import env_reference
 from shared.governance.keys import checksum_ok, display_prefix, sha256_of
@@ -19,6 +26,8 @@ from shared.governance.model import (
     Credential,
     PriceOverride,
     Provider,
+    Route,
+    RouteTarget,
     Team,
     Timeouts,
     VirtualKey,
@@ -34,6 +43,7 @@ class DesiredState:
     a sealed text differs each time, so whether it changed is told by its content."""
 
     providers: Mapping[str, Provider]
+    routes: Mapping[str, Route]
     prices: Mapping[str, PriceOverride]
     teams: Mapping[str, Team]
     keys: Mapping[str, VirtualKey]
@@ -57,6 +67,7 @@ def desired_state(config: ConfigFile, environ: Mapping[str, str]) -> DesiredStat
                 warnings.append(
                     f"providers.{name}.credentials[{position}].api_key refers to {variable}, which is not set here."
                 )
+    warnings += _unknown_providers(config, providers)
     teams = {
         team_id(team.name): Team(id=team_id(team.name), name=team.name, metadata=team.metadata)
         for team in config.teams
@@ -64,6 +75,7 @@ def desired_state(config: ConfigFile, environ: Mapping[str, str]) -> DesiredStat
     keys = [_virtual_key(position, key, environ) for position, key in enumerate(config.virtual_keys)]
     return DesiredState(
         providers=providers,
+        routes={name: _route(name, section) for name, section in config.routes.items()},
         prices={model: _price(model, section) for model, section in config.prices.items()},
         teams=teams,
         keys={key.id: key for key in keys},
@@ -102,7 +114,22 @@ def _discovered(environ: Mapping[str, str]) -> Iterator[Provider]:
         base_url = address or known.base_url
         if base_url and (variable or address):
             credential = Credential(name="environment" if variable else "none", env=variable)
-            yield Provider(name=name, type=name, base_url=base_url, credentials=(credential,))
+            yield Provider(
+                name=name,
+                type=name,
+                base_url=base_url,
+                credentials=(credential,),
+                options=_options(known, environ),
+            )
+
+
+def _options(known: ProviderType, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the environment says of a type's options."""
+    found = {
+        option: next((environ[name] for name in variables if environ.get(name)), "")
+        for option, variables in known.option_env_vars
+    }
+    return {option: value for option, value in found.items() if value}
 
 
 def _provider(name: str, section: ProviderConfig) -> Provider:
@@ -126,7 +153,25 @@ def _provider(name: str, section: ProviderConfig) -> Provider:
         models=None if section.models is None else tuple(section.models),
         headers=section.headers,
         timeouts=Timeouts(**section.timeouts.model_dump()),
+        options=section.options,
     )
+
+
+def _route(name: str, section: RouteConfig) -> Route:
+    return Route(
+        name=name,
+        targets=tuple(RouteTarget(model=target.model, weight=target.weight) for target in section.targets),
+        fallbacks=tuple(section.fallbacks),
+    )
+
+
+def _unknown_providers(config: ConfigFile, providers: Mapping[str, Provider]) -> Iterator[str]:
+    """Models of routes whose provider is not there, perhaps only because its variable is not set here."""
+    for name, route in config.routes.items():
+        for model in (*(target.model for target in route.targets), *route.fallbacks):
+            provider = model.partition("/")[0]
+            if provider not in providers:
+                yield f"routes.{name} names {model}, but there is no provider {provider}."
 
 
 def _credential(section: CredentialConfig) -> Credential:
@@ -136,6 +181,7 @@ def _credential(section: CredentialConfig) -> Credential:
         env=env_reference(secret) or "",
         weight=section.weight,
         models=tuple(section.models),
+        aliases=section.aliases,
     )
 
 
@@ -165,6 +211,7 @@ def _virtual_key(position: int, section: VirtualKeyConfig, environ: Mapping[str,
             for budget in section.budgets
         ),
         allowed_models=tuple(section.allowed_models),
+        fallbacks=tuple(section.fallbacks),
         expires_at_ms=section.expires_at,
         team_id=None if section.team is None else team_id(section.team),
         cost_in_usage=section.cost_in_usage,

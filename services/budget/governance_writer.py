@@ -18,7 +18,7 @@ from shared.governance.model import Entity
 from shared.ids import new_id
 from shared.topics import GOVERNANCE, partition_for
 
-EntityKind = Literal["virtual_key", "team", "provider", "price"]
+EntityKind = Literal["virtual_key", "team", "provider", "route", "price"]
 Action = Literal["create", "update", "rotate", "revoke", "apply", "delete"]
 ATTEMPTS: Final = 3
 

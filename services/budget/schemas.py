@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.config_file import MAX_FALLBACKS
 from shared.field_types import (
+    Fallback,
     Instant,
     InstantText,
     Metadata,
@@ -21,6 +23,8 @@ from shared.governance.model import Alignment, Window
 OnUnavailable = Literal["allow", "deny"]
 KeyState = Literal["active", "revoked", "expired"]
 ManagedBy = Literal["api", "config"]
+Fallbacks = Annotated[list[Fallback], Field(max_length=MAX_FALLBACKS)]
+"""Models or routes to try, in this order, when the one asked for fails."""
 
 
 class _Request(BaseModel):
@@ -63,6 +67,7 @@ class CreateVirtualKey(_Request):
     name: Name
     budgets: Annotated[list[BudgetInput], Field(max_length=16), AfterValidator(distinct_windows)] = []
     allowed_models: Annotated[list[ModelPattern], Field(max_length=200)] = ["*"]
+    fallbacks: Fallbacks = []
     expires_at: Instant | None = None
     cost_in_usage: bool = True
     always_send_usage: bool = False
@@ -89,6 +94,7 @@ class PatchVirtualKey(_Request):
     name: Name = ""
     budgets: Annotated[list[BudgetPatch], Field(max_length=16), AfterValidator(distinct_windows)] = []
     allowed_models: Annotated[list[ModelPattern], Field(max_length=200)] = []
+    fallbacks: Fallbacks = []
     expires_at: Instant | None = None
     cost_in_usage: bool = True
     always_send_usage: bool = False
@@ -128,6 +134,7 @@ class VirtualKeyView(BaseModel):
     status: KeyState
     budgets: list[BudgetView]
     allowed_models: list[str]
+    fallbacks: list[str]
     expires_at: InstantText | None
     team_id: str | None
     cost_in_usage: bool
@@ -181,6 +188,30 @@ class ProviderList(BaseModel):
     """All providers by name."""
 
     items: list[ProviderView]
+    next_cursor: str | None = None
+
+
+class RouteTargetView(BaseModel):
+    """One model behind a route."""
+
+    model: str = Field(examples=["openai/gpt-4o-mini"])
+    weight: float
+
+
+class RouteView(BaseModel):
+    """A name for models: one target is drawn by weight, the others and then the fallbacks are tried if it fails."""
+
+    name: str = Field(examples=["fast"])
+    targets: list[RouteTargetView]
+    fallbacks: list[str]
+    managed_by: ManagedBy
+    version: int
+
+
+class RouteList(BaseModel):
+    """All routes by name."""
+
+    items: list[RouteView]
     next_cursor: str | None = None
 
 

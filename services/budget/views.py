@@ -9,10 +9,12 @@ from services.budget.schemas import (
     LifetimeSpend,
     ManagedBy,
     ProviderView,
+    RouteTargetView,
+    RouteView,
     VirtualKeyView,
 )
 from services.budget.virtual_keys import CONFIG_ACTOR, state_of
-from shared.governance.model import Budget, Credential, Provider, VirtualKey
+from shared.governance.model import Budget, Credential, Provider, Route, VirtualKey
 from shared.governance.money import usd_from_nanos
 from shared.governance.spend_view import SpendView
 from shared.governance.windows import resets_at_ms
@@ -42,6 +44,7 @@ class Views:
             status=state_of(key, now_ms),
             budgets=[self._budget(budget, now_ms) for budget in key.budgets],
             allowed_models=list(key.allowed_models),
+            fallbacks=list(key.fallbacks),
             expires_at=key.expires_at_ms,
             team_id=key.team_id,
             cost_in_usage=key.cost_in_usage,
@@ -64,6 +67,15 @@ class Views:
             models=None if provider.models is None else list(provider.models),
             managed_by=self._managed_by("provider", provider.name),
             version=provider.version,
+        )
+
+    def route(self, route: Route) -> RouteView:
+        return RouteView(
+            name=route.name,
+            targets=[RouteTargetView(model=target.model, weight=target.weight) for target in route.targets],
+            fallbacks=list(route.fallbacks),
+            managed_by=self._managed_by("route", route.name),
+            version=route.version,
         )
 
     def _managed_by(self, entity: str, entity_id: str) -> ManagedBy:

@@ -71,6 +71,7 @@ class VirtualKeys:
             prefix=display_prefix(secret),
             budgets=match_budgets((), body.budgets, lambda: new_id("bud", now_ms)),
             allowed_models=tuple(body.allowed_models),
+            fallbacks=tuple(body.fallbacks),
             expires_at_ms=body.expires_at,
             cost_in_usage=body.cost_in_usage,
             always_send_usage=body.always_send_usage,
@@ -151,12 +152,15 @@ class VirtualKeys:
         now_ms = self._now_ms()
         changes: dict[str, Any] = {
             field: getattr(body, field)
-            for field in body.model_fields_set - {"version", "budgets", "allowed_models", "expires_at"}
+            for field in body.model_fields_set
+            - {"version", "budgets", "allowed_models", "fallbacks", "expires_at"}
         }
         if "budgets" in body.model_fields_set:
             changes["budgets"] = match_budgets(key.budgets, body.budgets, lambda: new_id("bud", now_ms))
         if "allowed_models" in body.model_fields_set:
             changes["allowed_models"] = tuple(body.allowed_models)
+        if "fallbacks" in body.model_fields_set:
+            changes["fallbacks"] = tuple(body.fallbacks)
         if "expires_at" in body.model_fields_set:
             changes["expires_at_ms"] = body.expires_at
         return msgspec.structs.replace(key, **changes)

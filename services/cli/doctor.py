@@ -53,6 +53,7 @@ def configuration_summary(settings: Settings) -> str:
         "providers": desired.providers,
         "virtual keys": desired.keys,
         "teams": desired.teams,
+        "routes": desired.routes,
         "prices": desired.prices,
     }
     lines = [

@@ -30,6 +30,12 @@ Models = Annotated[
     list[str] | None,
     typer.Option("--models", metavar="PATTERN", help="Models it may use: 'openai/*'. Repeatable."),
 ]
+Fallbacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fallback", metavar="MODEL", help="provider/model or route to try when a model fails. Repeatable."
+    ),
+]
 ExpiresAt = Annotated[str | None, typer.Option(help="RFC 3339 time: 2027-01-01T00:00:00Z.")]
 Metadata = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="Your own notes. Repeatable.")
@@ -51,6 +57,7 @@ def create(
     name: Annotated[str, typer.Option(help="What people call it.")],
     budget: Budgets = None,
     models: Models = None,
+    fallback: Fallbacks = None,
     expires_at: ExpiresAt = None,
     metadata: Metadata = None,
     cost_in_usage: CostInUsage = None,
@@ -66,6 +73,7 @@ def create(
         name=name,
         budgets=budget,
         models=models,
+        fallbacks=fallback,
         expires_at=expires_at,
         metadata=metadata,
         cost_in_usage=cost_in_usage,
@@ -129,6 +137,7 @@ def update(
     budget: Budgets = None,
     no_budgets: Annotated[bool, typer.Option("--no-budgets", help="Remove all budgets.")] = False,
     models: Models = None,
+    fallback: Fallbacks = None,
     expires_at: ExpiresAt = None,
     metadata: Metadata = None,
     cost_in_usage: CostInUsage = None,
@@ -139,13 +148,14 @@ def update(
     url: Url = DEFAULT_URL,
     admin_token: AdminToken = "",
 ) -> None:
-    """Change what is given; the rest stays. --budget, --models and --metadata replace their whole list."""
+    """Change what is given; the rest stays. --budget, --models, --fallback and --metadata replace their whole list."""
     if no_budgets and budget:
         raise ConfigurationError("--budget and --no-budgets cannot be given together.")
     body = changes(
         name=name,
         budgets=[] if no_budgets else budget,
         models=models,
+        fallbacks=fallback,
         expires_at=expires_at,
         metadata=metadata,
         cost_in_usage=cost_in_usage,
@@ -220,6 +230,7 @@ def _show(key: dict[str, Any], as_json: bool) -> None:
         ["key", key["prefix"] + "…"],
         ["status", key["status"]],
         ["models", ", ".join(key["allowed_models"])],
+        ["fallbacks", ", ".join(key["fallbacks"]) or "none"],
         ["expires", key["expires_at"] or "never"],
     ]
     for budget in key["budgets"]:

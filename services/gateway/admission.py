@@ -1,5 +1,6 @@
 """Whether a request may be sent, and the money held for it. Memory only; nothing else runs between check and hold."""
 
+from services.gateway.catalogue import Route
 from services.gateway.errors import ClientError
 from services.gateway.exchange import Exchange, Reservation
 from services.gateway.metrics import GatewayMetrics
@@ -12,8 +13,9 @@ from shared.governance.admission import Refused, decide
 from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.pricing.cost import cost_nanos
+from shared.pricing.model import ModelPrice
 
-_COMPLETING = (Operation.CHAT, Operation.COMPLETIONS)
+_COMPLETING = (Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES)
 
 
 class Admission:
@@ -53,14 +55,28 @@ class Admission:
         return reservation
 
     def _expected_nanos(self, exchange: Exchange, body: ParsedBody, prompt: Tokens) -> int:
-        """What the request will probably cost; 0 where nobody knows the price."""
-        if exchange.price is None or exchange.route is None:
+        """What the request will probably cost at the dearest model that it may come to; 0 where no price is known."""
+        if len(exchange.candidates) < 2:
+            return self._nanos_at(exchange, body, prompt, exchange.route, exchange.price)
+        now_ms = exchange.incoming.received_ms
+        return max(
+            self._nanos_at(exchange, body, prompt, route, route.price_at(now_ms))
+            for route in exchange.candidates
+        )
+
+    def _nanos_at(
+        self,
+        exchange: Exchange,
+        body: ParsedBody,
+        prompt: Tokens,
+        route: Route | None,
+        price: ModelPrice | None,
+    ) -> int:
+        if price is None or route is None:
             return 0
         completion = prompt.completion
         if exchange.operation in _COMPLETING:
-            completion += body.n * self._estimates.expected(
-                exchange.key.id, exchange.route.name, body.max_tokens
-            )
+            completion += body.n * self._estimates.expected(exchange.key.id, route.name, body.max_tokens)
         expected = Tokens(
             prompt=prompt.prompt,
             completion=completion,
@@ -68,4 +84,4 @@ class Admission:
             characters=prompt.characters,
             audio_ms=prompt.audio_ms,
         )
-        return cost_nanos(exchange.price, expected)
+        return cost_nanos(price, expected)

@@ -6,6 +6,7 @@ when one of them has changed. No request waits for a provider.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from services.gateway.errors import ClientError
@@ -15,13 +16,18 @@ from shared.catalogue.modality import modality_of
 from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType
 from shared.governance.admission import model_allowed
 from shared.governance.model import Provider, VirtualKey
+from shared.governance.model import Route as RouteConfig
 from shared.governance.state import GovernanceState
 from shared.pricing.book import PriceBook
 from shared.pricing.model import ModelPrice
 from shared.settings import Settings
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 MAX_CACHED_ROUTES: Final = 10_000
 MAX_NAME_CHARS: Final = 256
+_NO_ROUTES: Final[Mapping[str, RouteConfig]] = MappingProxyType({})
 Lists = Mapping[str, tuple[str, ...]]
 """Provider name -> the model ids it listed; a provider missing here is one whose list nobody knows."""
 
@@ -46,31 +52,51 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedRoute:
+    """A name for models, with everything behind it looked up. What does not exist here is left out."""
+
+    name: str
+    targets: tuple[tuple[Route, float], ...]
+    """With their weights."""
+    fallbacks: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """One line of the list of models."""
 
     name: str
     model: str
     provider: str
+    """Empty for a route."""
     modality: str
+    provider_type: str = ""
 
 
 class ModelIndex:
-    """An immutable picture of all models. `listed` is sorted by provider, then as the provider lists them."""
+    """An immutable picture of all models. `listed` has the routes by name, then the models sorted by provider, then
+    as the provider lists them."""
 
-    def __init__(self, providers: Mapping[str, Provider], lists: Lists) -> None:
+    def __init__(
+        self, providers: Mapping[str, Provider], lists: Lists, routes: Mapping[str, RouteConfig] = _NO_ROUTES
+    ) -> None:
         self.providers = dict(providers)
+        self.routes = dict(routes)
         self.known: dict[str, frozenset[str]] = {}
         self.by_bare_name: dict[str, list[str]] = {}
-        listed: list[Listed] = []
+        listed = [_listed_route(routes[name]) for name in sorted(routes)]
         for name in sorted(providers):
             models = _known_models(providers[name], lists)
+            aliases = [alias for credential in providers[name].credentials for alias in credential.aliases]
             if models is not None:
-                self.known[name] = frozenset(models)
+                if providers[name].models is not None or PROVIDER_TYPES[providers[name].type].lists_all:
+                    self.known[name] = frozenset((*models, *aliases))
             else:
                 models = PROVIDER_TYPES[providers[name].type].static_models
+            models = (*models, *aliases)
+            kind = providers[name].type
             for model in dict.fromkeys(models):
-                listed.append(Listed(f"{name}/{model}", model, name, modality_of(model)))
+                listed.append(Listed(f"{name}/{model}", model, name, modality_of(model), kind))
                 self.by_bare_name.setdefault(model, []).append(name)
         self.listed = tuple(listed)
 
@@ -84,7 +110,7 @@ class ModelIndex:
             known = self.known.get(head)
             if known is None or rest in known:
                 if not model_allowed(key, requested):
-                    raise _not_allowed(requested)
+                    raise not_allowed(requested)
                 return provider, rest
         return self._find_bare(key, requested)
 
@@ -99,7 +125,7 @@ class ModelIndex:
                 "model_ambiguous", f"Several providers have '{requested}': ask for {choices}.", param="model"
             )
         if names:
-            raise _not_allowed(requested)
+            raise not_allowed(requested)
         raise _not_found(requested)
 
 
@@ -121,6 +147,7 @@ class Catalogue:
         self._built_from: tuple[int, int] = (-1, -1)
         self._signature: object = None
         self._routes: dict[tuple[str, tuple[str, ...]], Route] = {}
+        self._named: dict[str, NamedRoute] = {}
         self._prices = PriceBook()
         self._index = ModelIndex({}, {})
 
@@ -146,19 +173,51 @@ class Catalogue:
         route = self._routes[requested, key.allowed_models] = self._route(provider, model)
         return route
 
+    def named(self, requested: str) -> NamedRoute | None:
+        """The route of that name, if there is one, whoever may use it."""
+        if not self._state.routes:
+            return None
+        config = self.index.routes.get(requested)
+        if config is None:
+            return None
+        named = self._named.get(requested)
+        if named is None:
+            named = self._named[requested] = self._looked_up(config)
+        return named
+
+    def _looked_up(self, config: RouteConfig) -> NamedRoute:
+        targets = [(self._behind(config, target.model), target.weight) for target in config.targets]
+        fallbacks = [self._behind(config, model) for model in config.fallbacks]
+        return NamedRoute(
+            name=config.name,
+            targets=tuple((route, weight) for route, weight in targets if route is not None),
+            fallbacks=tuple(route for route in fallbacks if route is not None),
+        )
+
+    def _behind(self, config: RouteConfig, model: str) -> Route | None:
+        """One model of a route. Its provider is taken at the administrator's word that it has the model."""
+        name, _, own = model.partition("/")
+        provider = self._index.providers.get(name)
+        if provider is None:
+            log.warning("route_names_unknown_provider", route=config.name, model=model)
+            return None
+        return self._route(provider, own)
+
     def _rebuild(self, lists_version: int, lists: Lists) -> None:
         """Changes of keys alone raise the generation too, and change nothing here."""
         signature = (
             lists_version,
             [(provider.name, provider.version) for provider in self._state.providers.values()],
             [(price.model, price.version) for price in self._state.prices.values()],
+            [(route.name, route.version) for route in self._state.routes.values()],
         )
         if signature == self._signature:
             return
         known = {name: p for name, p in self._state.providers.items() if p.type in PROVIDER_TYPES}
         self._prices = PriceBook(self._state.prices.values())
-        self._index = ModelIndex(known, lists)
+        self._index = ModelIndex(known, lists, self._state.routes)
         self._routes = {}
+        self._named = {}
         self._signature = signature
 
     def _route(self, provider: Provider, model: str) -> Route:
@@ -194,6 +253,11 @@ def _known_models(provider: Provider, lists: Lists) -> tuple[str, ...] | None:
     return provider.models if provider.models is not None else lists.get(provider.name)
 
 
+def _listed_route(route: RouteConfig) -> Listed:
+    """It is what its first target is."""
+    return Listed(route.name, route.name, "", modality_of(route.targets[0].model.partition("/")[2]))
+
+
 def _not_found(requested: str) -> ClientError:
     return ClientError(
         "model_not_found",
@@ -202,7 +266,8 @@ def _not_found(requested: str) -> ClientError:
     )
 
 
-def _not_allowed(requested: str) -> ClientError:
+def not_allowed(requested: str) -> ClientError:
+    """The model or route exists, but not for this key."""
     return ClientError(
         "model_not_allowed", f"This API key may not use the model '{requested}'.", param="model"
     )

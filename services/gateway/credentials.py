@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from services.gateway.errors import ClientError
 from shared.errors import ConfigurationError, FinOpsError
@@ -14,6 +16,8 @@ from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
+NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
+
 Unseal = Callable[[str, str], str]
 """(sealed secret, context) -> secret. Raises FinOpsError when this installation cannot open it."""
 
@@ -24,6 +28,8 @@ class Chosen:
 
     name: str
     secret: str
+    aliases: Mapping[str, str] = field(default_factory=lambda: NO_ALIASES)
+    """Model -> what the provider calls it for this credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +54,18 @@ class Credentials:
         self._unseal = unseal
         self._opened: dict[str, tuple[int, tuple[_Usable, ...]]] = {}
 
-    def choose(self, provider: Provider, model: str, tried: Collection[str] = ()) -> Chosen:
-        """A credential for `model` (the provider's id, empty for none), one not yet `tried` if there is any.
+    def choose(self, provider: Provider, model: str, avoid: Collection[str] = ()) -> Chosen:
+        """A credential for `model` (the provider's id, empty for none), one not to `avoid` if there is any.
 
         Raises ClientError `provider_not_configured` when the provider has credentials and none can be used.
         """
         if not provider.credentials:
             return _NONE_NEEDED
-        fitting = [usable for usable in self._usable(provider) if usable.serves(model)]
-        fresh = [usable for usable in fitting if usable.chosen.name not in tried] if tried else fitting
+        usable = self._usable(provider)
+        if len(usable) == 1 and not usable[0].models:
+            return usable[0].chosen  # nothing to choose: the usual case
+        fitting = self._fitting(provider, model)
+        fresh = [each for each in fitting if each.chosen.name not in avoid] if avoid else fitting
         pool = fresh or fitting
         if not pool:
             raise ClientError(
@@ -65,18 +74,27 @@ class Credentials:
             )
         if len(pool) == 1:
             return pool[0].chosen
-        return random.choices(pool, [usable.weight for usable in pool])[0].chosen
+        return random.choices(pool, [each.weight for each in pool])[0].chosen
 
-    def count(self, provider: Provider, model: str) -> int:
-        """How many credentials could serve `model`."""
-        return sum(usable.serves(model) for usable in self._usable(provider))
+    def names(self, provider: Provider, model: str) -> tuple[str, ...]:
+        """The credentials that could serve `model`; one without a name where the provider needs none."""
+        if not provider.credentials:
+            return (_NONE_NEEDED.name,)
+        return tuple([usable.chosen.name for usable in self._fitting(provider, model)])
+
+    def _fitting(self, provider: Provider, model: str) -> list[_Usable]:
+        """Where some credential has a name of its own for the model, those that have none for it are not asked."""
+        fitting = [usable for usable in self._usable(provider) if usable.serves(model)]
+        if len(fitting) < 2:
+            return fitting
+        return [usable for usable in fitting if model in usable.chosen.aliases] or fitting
 
     def _usable(self, provider: Provider) -> tuple[_Usable, ...]:
         known = self._opened.get(provider.name)
         if known is not None and known[0] == provider.version:
             return known[1]
         found = tuple(
-            _Usable(Chosen(credential.name, secret), credential.weight, credential.models)
+            _Usable(Chosen(credential.name, secret, credential.aliases), credential.weight, credential.models)
             for credential in provider.credentials
             if credential.weight > 0 and (secret := self._open(provider, credential)) is not None
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,6 +11,7 @@ from services.gateway.catalogue import Route
 from services.gateway.errors import ClientError
 from services.gateway.incoming import Header, Incoming
 from services.gateway.providers.body import ParsedBody
+from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Relay
 from services.gateway.providers.usage import Usage
@@ -31,6 +32,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 NOTHING_BOUGHT = Cost(0, "none")
+_TOLD_OF_ROUTE: Final = (b"x-finops-provider", b"x-finops-model", b"x-finops-dropped-params")
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class Exchange:
     """Filled in step by step. Everything has a value from the start, so that it can be recorded at any point."""
 
     __slots__ = (
-        "attempts", "attribution", "body", "client_headers", "cost", "error", "finish_reason", "first_byte_ms",
+        "attempts", "attribution", "body", "candidates", "client_headers", "cost", "error", "fetched", "finish_reason", "first_byte_ms",
         "http_status", "incoming", "key", "operation", "outcome", "price", "raw_body", "recorded", "relay",
         "requested_model", "reservation", "response", "response_bytes", "response_kind", "route", "stream", "usage",
     )  # fmt: skip
@@ -62,12 +64,17 @@ class Exchange:
         self.body: ParsedBody | None = None
         self.requested_model = ""
         self.stream = False
+        self.fetched: dict[str, Fetched] = {}
+        """What addresses in the request hold, as far as some provider needed to have it fetched."""
+        self.candidates: Sequence[Route] = ()
+        """Where the request may go."""
         self.route: Route | None = None
+        """Where it went last."""
         self.price: ModelPrice | None = None
         self.reservation: Reservation | None = None
         self.attempts: list[Attempt] = []
         self.client_headers: list[Header] = []
-        """Told to the client with any answer: who served it."""
+        """Told to the client with any answer: who served it. Always this list: a stream's headers are in it."""
         self.relay: Relay | None = None
         """The stream on its way to the client, once there is one."""
         self.usage: Usage | None = None
@@ -82,6 +89,18 @@ class Exchange:
         self.response_kind: ResponseKind = "none"
         self.response_bytes = 0
         self.recorded = False
+
+    def go_to(self, route: Route, dropped: Sequence[str]) -> None:
+        """From here on the request is this model's: its name and its price count. `dropped`: parameters left out."""
+        self.route = route
+        self.price = route.price_at(self.incoming.received_ms)
+        told = _told_of(route)
+        if dropped:
+            names = ", ".join(name for name in dropped if name.isprintable())
+            told.append((b"x-finops-dropped-params", names.encode("ascii", "replace")))
+        if self.client_headers:
+            told += [head for head in self.client_headers if head[0] not in _TOLD_OF_ROUTE]
+        self.client_headers[:] = told
 
     def bill(self, usage: Usage) -> None:
         """This is what was used: know its cost."""
@@ -124,6 +143,14 @@ class Exchange:
         self.finish_reason = relay.finish_reason
         self.keep_response(relay.transcript, "sse", relay.received_bytes)
 
+    def drop_stream(self, relay: Relay) -> bool:
+        """Give up a stream that failed before it began; False when it has begun, or cost something all the same."""
+        if relay.started or not relay.usage().estimated:
+            return False
+        self.relay = None
+        self.keep_response(relay.transcript, "sse", relay.received_bytes)
+        return True
+
     def fail(self, error: ClientError, *, outcome: Outcome = "error") -> None:
         """The request ends with this."""
         self.error = error
@@ -134,3 +161,10 @@ class Exchange:
         self.response = body
         self.response_kind = kind
         self.response_bytes = len(body) if size is None else size
+
+
+def _told_of(route: Route) -> list[Header]:
+    return [
+        (b"x-finops-provider", route.provider.name.encode("ascii", "replace")),
+        (b"x-finops-model", route.model.encode("ascii", "replace")),
+    ]

@@ -1,6 +1,6 @@
 """One HTTP request as the gateway sees it, and the two ways to answer it whole: bytes, or an error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -15,11 +15,14 @@ class ClientGone(Exception):
     """The client closed its connection."""
 
 
+PASSED_HEADERS: Final = (b"anthropic-beta", b"anthropic-version")
+
+
 class Incoming:
     """`received_ms` is Unix time, `began` the loop's clock (monotonic seconds); both of the request's arrival."""
 
     __slots__ = (
-        "answered", "began", "headers", "method", "path", "query", "receive", "received_ms", "request_id", "send",
+        "answered", "began", "error_body", "headers", "method", "path", "query", "receive", "received_ms", "request_id", "send",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +39,17 @@ class Incoming:
         self.began = began
         self.answered = False
         """The status line of an answer has gone out."""
+        self.error_body: Callable[[ClientError], bytes] = error_body
+        """How this caller is told errors: in the format of what it called."""
+
+    @property
+    def passed_headers(self) -> Mapping[str, str]:
+        """What of the headers providers of the client's own format may see."""
+        return {
+            name.decode(): value.decode("latin-1")
+            for name in PASSED_HEADERS
+            if (value := self.headers.get(name)) is not None
+        }
 
     @property
     def content_type(self) -> str:
@@ -89,7 +103,7 @@ class Incoming:
             extra.append((b"www-authenticate", b"Bearer"))
         if error.code == "body_too_large":
             extra.append((b"connection", b"close"))  # the rest of the body is not worth reading
-        await self.answer(error.status, error_body(error), headers=extra)
+        await self.answer(error.status, self.error_body(error), headers=extra)
 
 
 def _too_large(limit_bytes: int) -> ClientError:

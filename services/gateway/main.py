@@ -14,13 +14,20 @@ from services.gateway.auth import Authenticator
 from services.gateway.background import supervised
 from services.gateway.calling import Caller
 from services.gateway.catalogue import Catalogue
+from services.gateway.circuits import Circuits
 from services.gateway.credentials import Credentials, unsealer
 from services.gateway.discovery import ModelDiscovery
 from services.gateway.drain import Drain
+from services.gateway.fallbacks import Candidates
 from services.gateway.followed import governance_applier, spend_applier
 from services.gateway.metrics import GatewayMetrics, observe_log
+from services.gateway.providers.azure import entra
+from services.gateway.providers.bedrock.credentials import AwsCredentials
+from services.gateway.providers.bedrock.signing import SigningClient
 from services.gateway.providers.demo.client import DemoClient
+from services.gateway.providers.fetch import Fetcher
 from services.gateway.providers.registry import Channels
+from services.gateway.providers.vertex.client import TokenClient
 from services.gateway.recording import Recorder
 from services.gateway.routes.health import Health
 from services.gateway.routes.inference import Inference
@@ -62,9 +69,7 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
     authenticator = Authenticator(state, required=settings.require_virtual_key)
 
     async with AsyncExitStack() as stack:
-        network, demo = AiohttpClient(), DemoClient()
-        stack.push_async_callback(network.close)
-        channels = Channels(network=network, demo=demo)
+        channels = _channels(stack)
         discovery = ModelDiscovery(
             state.providers, channels.client_for, channels.adapter_for, credentials, settings, metrics
         )
@@ -78,17 +83,45 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
         await stack.enter_async_context(supervised(discovery.run, "model-discovery"))
 
         catalogue = Catalogue(state, discovery.lists, channels.adapter_for, settings)
-        caller = Caller(channels.client_for, credentials, metrics, loop.time)
+        circuits = Circuits()
+        metrics.gauge(
+            "open_circuits",
+            "Providers and credentials that rest after failures.",
+            lambda: circuits.open_count(loop.time()),
+        )
+        fetcher = Fetcher()
+        stack.push_async_callback(fetcher.close)
+        caller = Caller(
+            channels.client_for,
+            credentials,
+            circuits,
+            metrics,
+            loop.time,
+            settings.request_timeout,
+            fetcher.fetch,
+        )
         drain = Drain(
             lambda: "" if governance.failure is None and spend.failure is None else "a follower stopped"
         )
-        inference = Inference(authenticator, catalogue, admission, caller, recorder, metrics, settings)
+        inference = Inference(
+            authenticator, Candidates(catalogue), admission, caller, recorder, metrics, settings
+        )
         models = Models(authenticator, catalogue)
         observe_log(metrics, outbox, view)
         endpoints = endpoints_of(inference, models, Health(metrics, drain.not_ready))
         app = build_app(endpoints, models, metrics, settings)
         stack.push_async_callback(drain.close)
         yield drain.counting(app)
+
+
+def _channels(stack: AsyncExitStack) -> Channels:
+    """Every wire format over its client; `stack` closes the clients, the network last."""
+    network = AiohttpClient()
+    azure, vertex = TokenClient(network, entra.fetch_for), TokenClient(network)
+    aws = SigningClient(network, AwsCredentials())
+    for client in (network, azure, vertex, aws):
+        stack.push_async_callback(client.close)
+    return Channels(network=network, demo=DemoClient(), azure=azure, aws=aws, vertex=vertex)
 
 
 def run(settings: Settings) -> None:

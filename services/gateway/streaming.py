@@ -9,24 +9,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from services.gateway.errors import ClientError, error_body
 from services.gateway.incoming import Header, Incoming
 from services.gateway.providers.port import Relay
 from services.gateway.upstream.port import UpstreamResponse
 
 HEARTBEAT: Final = b": heartbeat\n\n"
-DONE: Final = b"data: [DONE]\n\n"
 DRAIN_TIMEOUT_S: Final = 1.0
 _STREAM_HEADERS: Final[tuple[Header, ...]] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-
-
-def error_event(error: ClientError) -> bytes:
-    """How a stream that has begun ends with an error."""
-    return b"data: " + error_body(error) + b"\n\n" + DONE
 
 
 class StreamWriter:

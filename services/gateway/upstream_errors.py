@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from services.gateway.circuits import Blame
 from services.gateway.errors import ClientError
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.upstream.port import (
@@ -11,8 +12,14 @@ from services.gateway.upstream.port import (
     UpstreamTooLarge,
 )
 
+Failure = UpstreamError | UpstreamFault
+
 _OUR_CREDENTIAL: Final = frozenset({401, 402, 403})
 _TOO_MANY: Final = 429
+_REFUSED: Final = frozenset({401, 402})
+_LIMITED: Final = frozenset({403, 429})
+"""A 403 is often about one model that the account may not use."""
+_MISSING: Final = frozenset({404, 410})
 
 
 def from_upstream_error(error: UpstreamError, provider: str) -> ClientError:
@@ -67,13 +74,36 @@ def as_upstream_error(error: ClientError) -> UpstreamError:
     return UpstreamError(status=error.status, message=error.message, code=error.code, type=error.type)
 
 
-def may_retry(failure: UpstreamError | UpstreamFault, *, other_credential: bool) -> bool:
-    """Whether asking once more may help. Waiting twice for a provider that is too slow would not."""
+def client_error(failure: Failure, provider: str) -> ClientError:
+    """The failure as the client is told."""
     if isinstance(failure, UpstreamError):
-        return failure.retryable and (failure.status >= 500 or other_credential)
+        return from_upstream_error(failure, provider)
+    return from_fault(failure, provider)
+
+
+def blame(failure: Failure) -> Blame:
+    """Whom a failure is laid to."""
+    if isinstance(failure, UpstreamFault):
+        return "request" if isinstance(failure, UpstreamTooLarge) else "provider"
+    if failure.status in _REFUSED:
+        return "credential"
+    if failure.status in _LIMITED:
+        return "quota"
+    if failure.status in _MISSING:
+        return "model"
+    return "provider" if failure.retryable or failure.status >= 500 else "request"
+
+
+def may_repeat(failure: Failure) -> bool:
+    """Whether asking the same provider once more may help. Waiting twice for one that is too slow would not."""
     if isinstance(failure, UpstreamTimedOut):
         return failure.phase == "connect"
-    return not isinstance(failure, UpstreamTooLarge)
+    return failure.retryable if isinstance(failure, UpstreamError) else True
+
+
+def retry_after_of(failure: Failure) -> float | None:
+    """The pause in seconds that the provider asked for, if it did."""
+    return failure.retry_after_s if isinstance(failure, UpstreamError) else None
 
 
 def _said(error: UpstreamError) -> str:

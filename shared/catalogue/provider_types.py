@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-Wire = Literal["openai", "demo"]
+Wire = Literal[
+    "openai",
+    "demo",
+    "anthropic",
+    "azure",
+    "gemini",
+    "vertex",
+    "bedrock",
+    "cohere",
+    "replicate",
+    "huggingface",
+]
 """The format that the provider speaks: which adapter of the gateway serves it."""
 
 Auth = Literal["bearer", "optional_bearer", "none"]
@@ -21,9 +32,15 @@ Endpoint = Literal[
     "embeddings",
     "images.generations",
     "images.edits",
+    "images.variations",
     "audio.speech",
     "audio.transcriptions",
+    "audio.translations",
     "moderations",
+    "rerank",
+    "responses",
+    "messages",
+    "messages.count_tokens",
 ]
 """As in events: the path below the base URL with dots for slashes."""
 
@@ -43,8 +60,12 @@ class ProviderType:
     auth: Auth = "bearer"
     base_url_env_vars: tuple[str, ...] = ()
     """Environment variables that people keep its address in; with one of them set no key is needed."""
+    option_env_vars: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(option, environment variables that people keep it in): a region, a project, the version of an API."""
     lists_models: bool = True
     """It answers `GET {base_url}/models`."""
+    lists_all: bool = True
+    """Its list has every model that it can be asked for; else (profiles, ARNs) other names are passed on as well."""
     static_models: tuple[str, ...] = ()
     """The models where it has no such list, else those to assume while the list is not known."""
     model_wire_form: Literal["plain", "suffixed"] = "plain"
@@ -61,20 +82,51 @@ _ALL: Final[frozenset[Endpoint]] = _TEXT_AND_EMBEDDINGS | {
     "audio.transcriptions",
     "moderations",
 }
+_OPENAI: Final[frozenset[Endpoint]] = _ALL | {"images.variations", "audio.translations"}
 
 _TYPES: Final = (
-    ProviderType("openai", "openai", "https://api.openai.com/v1", ("OPENAI_API_KEY",), _ALL),
+    ProviderType(
+        "openai", "openai", "https://api.openai.com/v1", ("OPENAI_API_KEY",), _OPENAI | {"responses"}
+    ),
+    ProviderType(
+        "azure",
+        "azure",
+        "",
+        ("AZURE_OPENAI_API_KEY",),
+        _ALL - {"moderations"} | {"audio.translations"},
+        auth="optional_bearer",
+        base_url_env_vars=("AZURE_OPENAI_ENDPOINT",),
+        option_env_vars=(("api_version", ("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION")),),
+        lists_models=False,
+    ),
+    ProviderType(
+        "anthropic",
+        "anthropic",
+        "https://api.anthropic.com/v1",
+        ("ANTHROPIC_API_KEY",),
+        _CHAT | {"messages", "messages.count_tokens"},
+    ),
     ProviderType(
         "groq",
         "openai",
         "https://api.groq.com/openai/v1",
         ("GROQ_API_KEY",),
-        _CHAT | {"audio.speech", "audio.transcriptions"},
+        _CHAT | {"audio.speech", "audio.transcriptions", "audio.translations"},
     ),
     ProviderType("cerebras", "openai", "https://api.cerebras.ai/v1", ("CEREBRAS_API_KEY",), _TEXT),
-    ProviderType("xai", "openai", "https://api.x.ai/v1", ("XAI_API_KEY",), _TEXT | {"images.generations"}),
     ProviderType(
-        "openrouter", "openai", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), _TEXT_AND_EMBEDDINGS
+        "xai",
+        "openai",
+        "https://api.x.ai/v1",
+        ("XAI_API_KEY",),
+        _TEXT | {"images.generations", "responses"},
+    ),
+    ProviderType(
+        "openrouter",
+        "openai",
+        "https://openrouter.ai/api/v1",
+        ("OPENROUTER_API_KEY",),
+        _TEXT_AND_EMBEDDINGS | {"responses"},
     ),
     ProviderType(
         "nebius",
@@ -101,6 +153,60 @@ _TYPES: Final = (
         _CHAT | {"embeddings", "audio.transcriptions"},
     ),
     ProviderType(
+        "bedrock",
+        "bedrock",
+        "https://bedrock-runtime.{region}.amazonaws.com",
+        ("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID"),
+        _CHAT | {"embeddings", "images.generations", "images.edits", "images.variations", "rerank"},
+        auth="optional_bearer",
+        option_env_vars=(("region", ("AWS_REGION", "AWS_DEFAULT_REGION")),),
+        lists_all=False,
+    ),
+    ProviderType(
+        "gemini",
+        "gemini",
+        "https://generativelanguage.googleapis.com/v1beta",
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        _CHAT | {"embeddings", "images.generations", "images.edits", "audio.speech", "audio.transcriptions"},
+    ),
+    ProviderType(
+        "vertex",
+        "vertex",
+        "https://aiplatform.googleapis.com",
+        ("GOOGLE_APPLICATION_CREDENTIALS",),
+        _CHAT | {"embeddings", "images.generations", "images.edits"},
+        auth="optional_bearer",
+        option_env_vars=(
+            ("project", ("GOOGLE_CLOUD_PROJECT",)),
+            ("location", ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION")),
+        ),
+        lists_models=False,
+        static_models=(
+            "gemini-2.5-pro",
+            "gemini-2.5-flash",
+            "gemini-2.5-flash-lite",
+            "gemini-2.5-flash-image",
+            "gemini-embedding-001",
+            "text-embedding-005",
+            "imagen-4.0-generate-001",
+        ),
+    ),
+    ProviderType(
+        "cohere",
+        "cohere",
+        "https://api.cohere.com",
+        ("COHERE_API_KEY", "CO_API_KEY"),
+        _CHAT | {"embeddings", "rerank"},
+    ),
+    ProviderType(
+        "replicate",
+        "replicate",
+        "https://api.replicate.com",
+        ("REPLICATE_API_TOKEN",),
+        _CHAT | {"images.generations"},
+        lists_all=False,
+    ),
+    ProviderType(
         "ollama",
         "openai",
         "",
@@ -114,7 +220,7 @@ _TYPES: Final = (
         "openai",
         "",
         ("VLLM_API_KEY",),
-        _TEXT_AND_EMBEDDINGS | {"audio.transcriptions"},
+        _TEXT_AND_EMBEDDINGS | {"audio.transcriptions", "audio.translations", "rerank"},
         auth="optional_bearer",
         base_url_env_vars=("VLLM_BASE_URL",),
     ),
@@ -129,10 +235,11 @@ _TYPES: Final = (
     ),
     ProviderType(
         "huggingface",
-        "openai",
+        "huggingface",
         "https://router.huggingface.co/v1",
         ("HF_TOKEN", "HUGGINGFACE_API_KEY", "HUGGING_FACE_HUB_TOKEN"),
-        _CHAT,
+        _CHAT | {"embeddings", "images.generations"},
+        lists_all=False,
         model_wire_form="suffixed",
     ),
     ProviderType(
@@ -169,6 +276,8 @@ def base_url_from_environment(kind: ProviderType, environ: Mapping[str, str]) ->
     )
     if not text:
         return ""
+    if kind.wire == "azure":
+        return text.rstrip("/")  # the address of the resource; the rest of the path is each deployment's own
     scheme, separator, rest = text.rstrip("/").partition("://")
     if not separator:
         scheme, rest = "http", text.rstrip("/")

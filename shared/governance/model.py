@@ -1,4 +1,4 @@
-"""What is governed: virtual keys, their budgets, providers with their credentials, price overrides.
+"""What is governed: virtual keys, their budgets, providers with their credentials, routes, price overrides.
 
 Each is the whole state of one entity, as it stands in the `value` of a `GovernanceChanged`. Pure data: ids,
 versions and times are made by whoever asks for the change. Money is integer nano-dollars.
@@ -39,7 +39,9 @@ class VirtualKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: KeyStatus = "active"
     budgets: tuple[Budget, ...] = ()
     allowed_models: tuple[str, ...] = ("*",)
-    """Patterns over `provider/model`; `*` matches any run of characters."""
+    """Patterns over `provider/model` and names of routes; `*` matches any run of characters."""
+    fallbacks: tuple[str, ...] = ()
+    """Models or routes to try, in this order, when the one asked for fails; each must be allowed as well."""
     expires_at_ms: int | None = None
     team_id: str | None = None
     cost_in_usage: bool = True
@@ -75,6 +77,8 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     weight: float = 1.0
     models: tuple[str, ...] = ()
     """Patterns this credential may be used for; empty: all."""
+    aliases: Mapping[str, str] = {}
+    """Model -> what the provider calls it for this credential: a deployment, an endpoint, an inference profile."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -98,6 +102,28 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Model ids as the provider knows them; None: ask the server."""
     headers: Mapping[str, str] = {}
     timeouts: Timeouts = Timeouts()
+    options: Mapping[str, str] = {}
+    """What its type needs beyond address and credentials: a region, a project, the version of an API."""
+    version: int = 0
+
+
+class RouteTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of the models behind a route."""
+
+    model: str
+    """`provider/model`."""
+    weight: float = 1.0
+    """Its share of the requests; 0: only when those before it have failed."""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A name of its own for one or more models. Who may use the name may use what is behind it."""
+
+    name: str
+    targets: tuple[RouteTarget, ...]
+    """One is drawn by weight for each request; the others are tried when it fails."""
+    fallbacks: tuple[str, ...] = ()
+    """`provider/model`, tried in this order when all targets have failed."""
     version: int = 0
 
 
@@ -115,4 +141,4 @@ class PriceOverride(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     version: int = 0
 
 
-Entity = VirtualKey | Team | Provider | PriceOverride
+Entity = VirtualKey | Team | Provider | Route | PriceOverride

@@ -7,11 +7,12 @@ from typing import Final, TypeVar
 import msgspec
 
 from shared.events import GovernanceChanged
-from shared.governance.model import Entity, PriceOverride, Provider, Team, VirtualKey
+from shared.governance.model import Entity, PriceOverride, Provider, Route, Team, VirtualKey
 
 _decode_key = msgspec.json.Decoder(VirtualKey)
 _decode_team = msgspec.json.Decoder(Team)
 _decode_provider = msgspec.json.Decoder(Provider)
+_decode_route = msgspec.json.Decoder(Route)
 _decode_price = msgspec.json.Decoder(PriceOverride)
 _DELETED: Final = b"null"
 T = TypeVar("T")
@@ -20,14 +21,15 @@ T = TypeVar("T")
 class GovernanceState:
     """What is in force now. Not safe for several threads; readers on the event loop see whole changes only.
 
-    The entity id of a key or team is its `id`, of a provider its `name`, of a price its `model`
-    (`provider/model`). Deleting an entity keeps its version, so that an old change cannot bring it back.
+    The entity id of a key or team is its `id`, of a provider or route its `name`, of a price its
+    `model` (`provider/model`). Deleting an entity keeps its version, so that an old change cannot bring it back.
     """
 
     def __init__(self) -> None:
         self._keys: dict[str, VirtualKey] = {}
         self._teams: dict[str, Team] = {}
         self._providers: dict[str, Provider] = {}
+        self._routes: dict[str, Route] = {}
         self._prices: dict[str, PriceOverride] = {}
         self._key_ids: dict[str, str] = {}
         self._versions: dict[tuple[str, str], int] = {}
@@ -36,6 +38,7 @@ class GovernanceState:
         self.keys: Mapping[str, VirtualKey] = MappingProxyType(self._keys)
         self.teams: Mapping[str, Team] = MappingProxyType(self._teams)
         self.providers: Mapping[str, Provider] = MappingProxyType(self._providers)
+        self.routes: Mapping[str, Route] = MappingProxyType(self._routes)
         self.prices: Mapping[str, PriceOverride] = MappingProxyType(self._prices)
 
     def apply(self, event: GovernanceChanged) -> bool:
@@ -77,6 +80,9 @@ class GovernanceState:
                 case "provider":
                     provider = _decode_provider.decode(raw)
                     value, identity = msgspec.structs.replace(provider, version=event.version), provider.name
+                case "route":
+                    route = _decode_route.decode(raw)
+                    value, identity = msgspec.structs.replace(route, version=event.version), route.name
                 case "price":
                     price = _decode_price.decode(raw)
                     value, identity = msgspec.structs.replace(price, version=event.version), price.model
@@ -94,6 +100,8 @@ class GovernanceState:
                 _put(self._teams, event.entity_id, value if isinstance(value, Team) else None)
             case "provider":
                 _put(self._providers, event.entity_id, value if isinstance(value, Provider) else None)
+            case "route":
+                _put(self._routes, event.entity_id, value if isinstance(value, Route) else None)
             case "price":
                 _put(self._prices, event.entity_id, value if isinstance(value, PriceOverride) else None)
 

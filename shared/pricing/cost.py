@@ -30,7 +30,9 @@ def cost_nanos(price: ModelPrice, tokens: Tokens) -> int:
     audio_ms = max(tokens.audio_ms, price.min_audio_ms) if tokens.audio_ms > 0 else 0
     total = per_million * _PER_MILLION_SCALE
     total += audio_ms * price.per_audio_hour_nanos * _AUDIO_SCALE
-    total += (tokens.images * price.per_image_nanos + price.per_request_nanos) * DENOMINATOR
+    total += (
+        tokens.images * price.per_image_nanos + price.per_request_nanos * max(1, tokens.search_units)
+    ) * DENOMINATOR
     return (total + DENOMINATOR // 2) // DENOMINATOR
 
 
@@ -48,7 +50,8 @@ def _token_sum(rates: Rates, tokens: Tokens) -> int:
     total = 0
     for part, rate in (
         (tokens.cached_read, rates.cached_read),
-        (tokens.cache_write, rates.cache_write),
+        (min(tokens.cache_write_1h, tokens.cache_write), rates.cache_write_1h),
+        (max(0, tokens.cache_write - tokens.cache_write_1h), rates.cache_write),
         (tokens.prompt_audio, rates.prompt_audio),
     ):
         if part:

@@ -23,6 +23,10 @@ DAY_MS: Final = 86_400_000
 
 PROVIDER_IDS: Final[Mapping[str, str]] = {
     "openai": "openai",
+    "anthropic": "anthropic",
+    "azure": "azure",
+    "bedrock": "aws",
+    "cohere": "cohere",
     "groq": "groq",
     "cerebras": "cerebras",
     "xai": "x-ai",
@@ -34,6 +38,7 @@ PROVIDER_IDS: Final[Mapping[str, str]] = {
 }
 """Our provider types -> genai-prices' provider ids. A type that is not here has no public prices."""
 
+HOUR_WRITE_FACTOR: Final = 2
 GROQ_MIN_AUDIO_MS: Final = 10_000
 """Groq bills each transcription as at least ten seconds."""
 
@@ -77,7 +82,21 @@ def schedule_for(provider_type: str, model: str) -> Schedule:
     if provider_type == "huggingface":
         return _huggingface(model)
     provider_id = PROVIDER_IDS.get(provider_type)
+    if provider_type == "bedrock" and not model.startswith("arn:"):
+        model = model.rpartition("/")[2]  # the region may stand before the model
     return _schedule(provider_id, model) if provider_id is not None else ()
+
+
+@lru_cache(maxsize=8192)
+def context_window(provider_type: str, model: str) -> int | None:
+    """How many tokens of prompt and answer a model takes; None when nobody has said."""
+    provider_id = PROVIDER_IDS.get(provider_type)
+    if provider_id is None:
+        return None
+    try:
+        return _snapshot().find_provider_model(model, None, provider_id, None)[1].context_window
+    except LookupError:
+        return None
 
 
 def price_at(schedule: Schedule, at_ms: int | None) -> ModelPrice | None:
@@ -159,6 +178,9 @@ def _rates(stored: Mapping[str, Decimal | genai.TieredPrices], prompt_tokens: in
     found = {
         name: _nanos(_at(stored[key], prompt_tokens)) for name, key in _TOKEN_KEYS.items() if key in stored
     }
+    if found.get("cache_write", 0) > found.get("input_nanos", 0):
+        # Whoever charges for writes (Anthropic, on every cloud) charges twice the input for an hour of cache.
+        found["cache_write_1h"] = HOUR_WRITE_FACTOR * found["input_nanos"]
     return rates(**found)
 
 

@@ -18,6 +18,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     output: int
     cached_read: int
     cache_write: int
+    cache_write_1h: int
+    """Kept for an hour."""
     prompt_audio: int
     completion_audio: int
     completion_image: int
@@ -61,6 +63,7 @@ def rates(
     output_nanos: int = 0,
     cached_read: int | None = None,
     cache_write: int | None = None,
+    cache_write_1h: int | None = None,
     prompt_audio: int | None = None,
     completion_audio: int | None = None,
     completion_image: int | None = None,
@@ -79,6 +82,7 @@ def rates(
         output=output_nanos,
         cached_read=input_or(cached_read),
         cache_write=input_or(cache_write),
+        cache_write_1h=input_or(cache_write) if cache_write_1h is None else cache_write_1h,
         prompt_audio=input_or(prompt_audio),
         completion_audio=output_or(completion_audio),
         completion_image=output_or(completion_image),

@@ -28,13 +28,13 @@ from shared.events import (
     encode,
 )
 from shared.governance.keys import display_prefix, new_key, sha256_of
-from shared.governance.model import Budget, Credential, PriceOverride, Provider, VirtualKey
+from shared.governance.model import Budget, Credential, PriceOverride, Provider, Route, VirtualKey
 from shared.settings import Settings
 from shared.topics import GOVERNANCE, REQUESTS, SPEND, USAGE, partition_for
 from tests.support.eventually import eventually
 from tests.support.upstream.run import bound_socket
 
-Governed = VirtualKey | Provider | PriceOverride
+Governed = VirtualKey | Provider | Route | PriceOverride
 Event = TypeVar("Event", RequestLogged, RequestStarted, UsageRecorded)
 
 DEMO = Provider(name="demo", type="demo", base_url="demo:")
@@ -146,12 +146,14 @@ async def govern(log: EventLog, versions: dict[tuple[str, str], int], *entities:
                 kind, identity = "virtual_key", entity.id
             case Provider():
                 kind, identity = "provider", entity.name
+            case Route():
+                kind, identity = "route", entity.name
             case PriceOverride():
                 kind, identity = "price", entity.model
         version = versions[kind, identity] = versions.get((kind, identity), 0) + 1
         change = GovernanceChanged(
             change_id=f"chg_{kind}_{identity}_{version}",
-            entity=kind,  # type: ignore[arg-type]  # one of the three literals above
+            entity=kind,  # type: ignore[arg-type]  # one of the four literals above
             entity_id=identity,
             version=version,
             at_ms=1,

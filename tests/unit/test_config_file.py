@@ -82,6 +82,22 @@ def test_an_empty_file_and_empty_sections_ask_for_nothing(text: str) -> None:
             'finops.yaml is wrong: prices.mock/m.input_per_million must be in quotes, such as "0.15": '
             "a float cannot hold money exactly.",
         ),
+        (
+            "routes: {a/b: mock/m}",
+            "finops.yaml is wrong: routes.a/b should match pattern",
+        ),
+        (
+            "routes: {fast: {targets: [m]}}",
+            "finops.yaml is wrong: routes.fast.targets[0].model should match pattern",
+        ),
+        (
+            "routes: {fast: {targets: []}}",
+            "finops.yaml is wrong: routes.fast.targets should have at least 1 item",
+        ),
+        (
+            "routes: {fast: {targets: [a/m, a/m]}}",
+            "finops.yaml is wrong: routes.fast targets must not hold 'a/m' twice.",
+        ),
         ("- a", "finops.yaml is wrong: the file must be a mapping of sections."),
         ("providers: [", "finops.yaml is not valid YAML: line 1:"),
         ("teams: [{name: a}, {name: a}]", "finops.yaml is wrong: teams must not hold 'a' twice."),

@@ -1,11 +1,11 @@
-"""`/api/providers` and `/api/models`: what the gateways may call and what it costs."""
+"""`/api/providers`, `/api/routes` and `/api/models`: what the gateways may call and what it costs."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
 from services.budget.errors import ErrorAnswer
-from services.budget.schemas import ModelList, ProviderList
+from services.budget.schemas import ModelList, ProviderList, RouteList
 from services.budget.services import services_of
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -21,6 +21,14 @@ async def list_providers(request: Request) -> ProviderList:
     services = services_of(request)
     providers = services.feed.state.providers
     return ProviderList(items=[services.views.provider(providers[name]) for name in sorted(providers)])
+
+
+@router.get("/api/routes", responses=_ERRORS)
+async def list_routes(request: Request) -> RouteList:
+    """Routes by name. They are set in finops.yaml."""
+    services = services_of(request)
+    routes = services.feed.state.routes
+    return RouteList(items=[services.views.route(routes[name]) for name in sorted(routes)])
 
 
 @router.get("/api/models", responses=_ERRORS)

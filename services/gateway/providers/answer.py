@@ -8,12 +8,12 @@ import msgspec
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_answer
-from services.gateway.providers.operations import Operation
+from services.gateway.providers.operations import PICTURES, TRANSCRIPTS, Operation
+from services.gateway.providers.rerank import read_total
 from services.gateway.providers.usage import Usage, read_duration_ms, read_usage, usage_json, with_cost
 from services.gateway.providers.wire_errors import error_in, unreadable_answer
 from shared.events import Tokens
 
-_IMAGE_OPERATIONS: Final = frozenset({Operation.IMAGES, Operation.IMAGE_EDITS})
 _TEXT_FORMATS: Final = frozenset({"text", "srt", "vtt"})
 
 
@@ -70,7 +70,7 @@ def read_openai_answer(
         fields = _fields.decode(answer)
     except msgspec.DecodeError:
         return OpenAIAnswer(answer, content_type, Usage(Tokens(), estimated=True), error=unreadable_answer())
-    images = _count(fields.get("data")) if operation in _IMAGE_OPERATIONS else 0
+    images = _count(fields.get("data")) if operation in PICTURES else 0
     usage = _usage(operation, request, fields, answer, images)
     return OpenAIAnswer(
         answer,
@@ -89,12 +89,14 @@ def _usage(
     reported = read_usage(bytes(raw), images=images) if raw is not None else None
     if reported is not None:
         return reported
+    if operation is Operation.RERANK and raw is not None and (total := read_total(bytes(raw))) is not None:
+        return total
     if operation is Operation.MODERATIONS:
         return Usage(Tokens())
     if images:
         # Priced by the picture: the number of pictures is the usage, and it is known.
         return Usage(Tokens(images=images))
-    if operation is Operation.TRANSCRIPTIONS and "duration" in fields:
+    if operation in TRANSCRIPTS and "duration" in fields:
         length_ms = read_duration_ms(bytes(fields["duration"]))
         if length_ms:
             return Usage(Tokens(audio_ms=length_ms))
@@ -102,7 +104,7 @@ def _usage(
 
 
 def _is_plain_transcript(operation: Operation, request: ParsedBody) -> bool:
-    if operation is not Operation.TRANSCRIPTIONS or isinstance(request, JsonBody):
+    if operation not in TRANSCRIPTS or isinstance(request, JsonBody):
         return False
     return (request.text("response_format") or "json") in _TEXT_FORMATS
 

@@ -18,6 +18,7 @@ _text: Final = msgspec.json.Decoder(str)
 _whole_number: Final = msgspec.json.Decoder(int)
 _truth: Final = msgspec.json.Decoder(bool)
 _NULL: Final = b"null"
+_LIMITS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 class StreamOptions(msgspec.Struct, omit_defaults=True):
@@ -59,9 +60,9 @@ class JsonBody:
 
     @property
     def max_tokens(self) -> int | None:
-        """The client's limit on completion tokens, under either name."""
-        newer = self.number("max_completion_tokens")
-        return newer if newer is not None else self.number("max_tokens")
+        """The client's limit on completion tokens, under any of its names."""
+        limits = (self.number(name) for name in _LIMITS)
+        return next((limit for limit in limits if limit is not None), None)
 
     @property
     def n(self) -> int:
@@ -103,6 +104,10 @@ class JsonBody:
         for name, value in changes.items():
             fields[name] = msgspec.Raw(value)
         return msgspec.json.encode(fields)
+
+    def without(self, name: str) -> "JsonBody":
+        """The same body as if the client had not sent this field."""
+        return JsonBody(self.raw_body, {field: raw for field, raw in self._fields.items() if field != name})
 
     def encoded(self, value: str) -> bytes:
         """A text in this body's own notation, for `with_changes`."""

@@ -6,7 +6,8 @@ import msgspec
 
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.multipart import MultipartBody, Part
-from services.gateway.providers.operations import Operation
+from services.gateway.providers.operations import PICTURES, Operation
+from services.gateway.providers.rerank import document_count
 from services.gateway.providers.sse import data_of
 from services.gateway.providers.usage import Usage
 from shared.events import Tokens
@@ -18,7 +19,17 @@ AUDIO_BYTES_PER_SECOND: Final = 4_000
 """Assumed of an uploaded recording: speech at 32 kbit/s. WAV files say their own rate."""
 AUDIO_DATA_MIN_BYTES: Final = 1_024
 _BASE64_MARK: Final = b";base64,"
-_PROMPT_FIELDS: Final = ("messages", "tools", "functions", "response_format", "prompt", "input", "suffix")
+_PROMPT_FIELDS: Final = (
+    "messages",
+    "system",
+    "tools",
+    "functions",
+    "response_format",
+    "prompt",
+    "input",
+    "suffix",
+    "instructions",
+)
 
 
 class _Delta(msgspec.Struct):
@@ -51,6 +62,8 @@ def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
     if operation is Operation.SPEECH:
         text = body.text("input") or ""
         return Tokens(prompt=estimate_tokens(len(text.encode())), characters=len(text))
+    if operation is Operation.RERANK:
+        return Tokens(prompt=_rerank_tokens(body))
     prompt = sum(_text_tokens(raw) for name in _PROMPT_FIELDS if (raw := body.raw(name)))
     return Tokens(prompt=prompt, images=body.n if operation is Operation.IMAGES else 0)
 
@@ -144,9 +157,16 @@ def _embedding_tokens(body: JsonBody) -> int:
     return raw.count(b",") + 1  # already tokens: a list of numbers
 
 
+def _rerank_tokens(body: JsonBody) -> int:
+    """The query is read once with each document."""
+    documents = body.raw("documents") or b""
+    query = estimate_tokens(len(body.raw("query") or b""))
+    return estimate_tokens(len(documents)) + query * document_count(documents)
+
+
 def _estimate_form(operation: Operation, body: MultipartBody) -> Tokens:
     prompt = estimate_tokens(len((body.text("prompt") or "").encode()))
-    if operation is Operation.IMAGE_EDITS:
+    if operation in PICTURES:
         return Tokens(prompt=prompt + IMAGE_TOKENS * len(body.files), images=body.n)
     audio_ms = sum(_length_ms(body.raw_body, part) for part in body.files)
     # The transcript is output: people speak about 3 tokens a second.

@@ -155,6 +155,11 @@ class MultipartBody:
         pieces += (b"--", self._boundary, b"--\r\n")
         return b"".join(pieces)
 
+    def without(self, name: str) -> "MultipartBody":
+        """The same form as if the client had not sent this field."""
+        parts = [part for part in self._parts if part.name != name]
+        return MultipartBody(self.raw_body, self.content_type, self._boundary, parts)
+
     def encoded(self, value: str) -> bytes:
         """A text in this body's own notation, for `with_changes`."""
         return value.encode()

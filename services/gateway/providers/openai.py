@@ -7,18 +7,29 @@ import msgspec
 
 from services.gateway.providers.answer import read_openai_answer
 from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.converse import or_at
 from services.gateway.providers.errors import Unsupported, UpstreamError
-from services.gateway.providers.operations import Operation
+from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.parameters import adjust, dialect_of
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.relay import OpenAIRelay
+from services.gateway.providers.responses.native import adjust_responses, read_response
+from services.gateway.providers.responses.relay import ResponsesRelay
 from services.gateway.providers.wire_errors import error_from_answer, unreadable_answer
 from services.gateway.upstream.port import UpstreamRequest
 from shared.catalogue.provider_types import model_on_wire
 
-_CHUNKED: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
-_PICTURES: Final = frozenset({Operation.IMAGES, Operation.IMAGE_EDITS})
-_NO_STREAM: Final = frozenset({Operation.EMBEDDINGS, Operation.MODERATIONS})
+CHUNKED: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
+"""What streams as pieces of a completion; the others send typed events."""
+_NO_STREAM: Final = frozenset(
+    {
+        Operation.EMBEDDINGS,
+        Operation.MODERATIONS,
+        Operation.RERANK,
+        Operation.IMAGE_VARIATIONS,
+        Operation.TRANSLATIONS,
+    }
+)
 
 
 class _Model(msgspec.Struct):
@@ -38,14 +49,21 @@ _models: Final = msgspec.json.Decoder(list[_Model])
 class OpenAIAdapter:
     """See Adapter."""
 
+    def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
+        return ()
+
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
         if operation.value not in target.type.operations:
             raise Unsupported(
                 f"{target.provider.name} ({target.type.name}) does not offer {operation.value.replace('.', ' ')}."
             )
         dialect = dialect_of(target.type, target.provider.base_url)
-        adjusted = adjust(dialect, operation, model_on_wire(target.type, target.model), body)
-        streams = _streams(operation, body)
+        model = model_on_wire(target.type, target.model_on_wire)
+        if operation is Operation.RESPONSES and isinstance(body, JsonBody):
+            adjusted = adjust_responses(dialect, model, body)
+        else:
+            adjusted = adjust(dialect, operation, model, body)
+        streams = streams_by(operation, body)
         headers = _headers(target, accept="text/event-stream" if streams else "*/*")
         headers["content-type"] = body.content_type
         request = UpstreamRequest(
@@ -55,17 +73,23 @@ class OpenAIAdapter:
             body=body.with_changes(adjusted.changes, adjusted.drop),
             timeouts=target.timeouts,
         )
-        return Prepared(request, streams, tuple(sorted(adjusted.dropped)))
+        converse = None
+        if operation is Operation.RERANK:
+            # Some servers have it beside `/v1`, not below.
+            converse = or_at(target.provider.base_url.rstrip("/").removesuffix("/v1") + operation.path)
+        return Prepared(request, streams, tuple(sorted(adjusted.dropped)), converse)
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
     ) -> Answer:
+        if operation is Operation.RESPONSES and isinstance(body, JsonBody):
+            return read_response(body, headers, answer)
         return read_openai_answer(operation, body, headers, answer)
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
-        return OpenAIRelay(
-            options, typed=operation not in _CHUNKED, images=1 if operation in _PICTURES else 0
-        )
+        if operation is Operation.RESPONSES:
+            return ResponsesRelay(options)
+        return OpenAIRelay(options, typed=operation not in CHUNKED, images=1 if operation in PICTURES else 0)
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return error_from_answer(status, headers, body)
@@ -89,7 +113,8 @@ class OpenAIAdapter:
         return tuple(dict.fromkeys(name.removeprefix("models/") for name in names if name))
 
 
-def _streams(operation: Operation, body: ParsedBody) -> bool:
+def streams_by(operation: Operation, body: ParsedBody) -> bool:
+    """Whether the client asks for events."""
     if operation is Operation.SPEECH:
         # Speech is asked for as events by another name; without it the sound itself is the body.
         return isinstance(body, JsonBody) and body.text("stream_format") == "sse"

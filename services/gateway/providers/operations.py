@@ -1,6 +1,7 @@
 """What a client can ask for."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Operation(StrEnum):
@@ -11,9 +12,15 @@ class Operation(StrEnum):
     EMBEDDINGS = "embeddings"
     IMAGES = "images.generations"
     IMAGE_EDITS = "images.edits"
+    IMAGE_VARIATIONS = "images.variations"
     SPEECH = "audio.speech"
     TRANSCRIPTIONS = "audio.transcriptions"
+    TRANSLATIONS = "audio.translations"
     MODERATIONS = "moderations"
+    RERANK = "rerank"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+    COUNT_TOKENS = "messages.count_tokens"
 
     @property
     def path(self) -> str:
@@ -23,4 +30,18 @@ class Operation(StrEnum):
     @property
     def multipart(self) -> bool:
         """The client's body is multipart/form-data, not JSON."""
-        return self in (Operation.IMAGE_EDITS, Operation.TRANSCRIPTIONS)
+        return self in _FORMS
+
+
+_FORMS: Final = frozenset(
+    {
+        Operation.IMAGE_EDITS,
+        Operation.IMAGE_VARIATIONS,
+        Operation.TRANSCRIPTIONS,
+        Operation.TRANSLATIONS,
+    }
+)
+PICTURES: Final = frozenset({Operation.IMAGES, Operation.IMAGE_EDITS, Operation.IMAGE_VARIATIONS})
+"""What is answered with pictures."""
+TRANSCRIPTS: Final = frozenset({Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS})
+"""What is answered with the text of a recording."""

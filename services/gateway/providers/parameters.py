@@ -13,7 +13,7 @@ import msgspec
 
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.errors import BadRequest
-from services.gateway.providers.operations import Operation
+from services.gateway.providers.operations import PICTURES, Operation
 from shared.catalogue.provider_types import ProviderType
 
 USER_MAX_CHARS: Final = 64
@@ -31,7 +31,6 @@ _OPENAI_ONLY: Final = frozenset(
     {"prediction", "prompt_cache_key", "prompt_cache_retention", "verbosity", "store", "web_search_options"}
 )
 _CHAT: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
-_PICTURES: Final = frozenset({Operation.IMAGES, Operation.IMAGE_EDITS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ _HOSTED_OTHER: Final = _HOSTED | _OPENAI_ONLY
 _OPEN_WEIGHTS: Final = _LOCAL_ONLY | _OPENAI_ONLY | {"repeat_penalty"}
 DIALECTS: Final[dict[str, Dialect]] = {
     "openai": Dialect(drop=_HOSTED),
+    "azure": Dialect(drop=_HOSTED),
     "groq": Dialect(drop=_HOSTED_OTHER | {"logit_bias", "logprobs", "top_logprobs"}),
     "cerebras": Dialect(drop=_HOSTED_OTHER | {"frequency_penalty", "presence_penalty", "logit_bias"}),
     "xai": Dialect(drop=_HOSTED_OTHER | {"logit_bias"}),
@@ -107,7 +107,7 @@ def adjust(dialect: str, operation: Operation, model: str, body: ParsedBody) -> 
         result.leave_out("user")
     if operation in _CHAT and isinstance(body, JsonBody):
         _adjust_chat(dialect, operation, model, body, result)
-    elif operation in _PICTURES:
+    elif operation in PICTURES:
         _adjust_picture(model, body, result)
     return result
 
@@ -118,7 +118,7 @@ def _adjust_chat(name: str, operation: Operation, model: str, body: JsonBody, re
         result.leave_out(parameter)
     for old, new in dialect.rename:
         _rename(body, old, new, result)
-    if name in ("openai", COMPATIBLE) and operation is Operation.CHAT and _is_reasoning_model(model):
+    if name in ("openai", "azure", COMPATIBLE) and operation is Operation.CHAT and _is_reasoning_model(model):
         _rename(body, "max_tokens", "max_completion_tokens", result)
         _system_to_developer(body, result)
     if body.stream and dialect.stream_options:

@@ -10,17 +10,27 @@ always OpenAI's format. A route of the gateway goes:
     otherwise          -> answer = adapter.read_answer(operation, body, headers, await response.read(limit))
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from services.gateway.providers.body import ParsedBody
+from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.usage import Usage
-from services.gateway.upstream.port import UpstreamRequest, UpstreamTimeouts
+from services.gateway.upstream.port import (
+    UpstreamClient,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamTimeouts,
+)
 from shared.catalogue.provider_types import ProviderType
 from shared.governance.model import Provider
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+NOTHING_FETCHED: Final[Mapping[str, Fetched]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,23 @@ class Target:
     secret: str
     """Empty where the provider needs none."""
     timeouts: UpstreamTimeouts
+    alias: str = ""
+    """What the provider calls the model for this credential: a deployment, a profile. Empty: the same."""
+    fetched: Mapping[str, Fetched] = field(default_factory=lambda: NOTHING_FETCHED)
+    """What the addresses hold that the adapter asked for with `needs_bytes`."""
+
+    passed_headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
+    """Headers of the client that mean something to the provider's format, in lower case."""
+
+    @property
+    def model_on_wire(self) -> str:
+        """How the model is called in a request."""
+        return self.alias or self.model
+
+
+Converse = Callable[[UpstreamClient, UpstreamRequest], Awaitable[UpstreamResponse]]
+"""Gets the answer to a request where that takes more than one call. It stands for `client.send`: the same errors,
+closed at once when cancelled, and every response but the one it gives back is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +73,8 @@ class Prepared:
     """The answer is relayed event by event."""
     dropped: tuple[str, ...] = ()
     """Parameters of the client that this provider would have refused, so that they were left out or changed."""
+    converse: Converse | None = None
+    """How the answer is had; None: by sending the request."""
 
 
 class Answer(Protocol):
@@ -80,6 +109,8 @@ class RelayOptions:
     """Prompt tokens to assume when the provider sends no usage."""
     transcript_limit: int
     """Bytes of the stream kept for the log."""
+    model: str = ""
+    """The model asked for, for providers whose stream does not name it."""
 
 
 class Relay(Protocol):
@@ -123,6 +154,10 @@ class Relay(Protocol):
 
 class Adapter(Protocol):
     """One wire format."""
+
+    def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
+        """https addresses in the request that the gateway must fetch before `build`, because the provider will not."""
+        ...
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
         """Raises Unsupported, or BadRequest when the body lacks what this provider must have."""

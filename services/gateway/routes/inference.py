@@ -5,22 +5,25 @@ import asyncio
 from services.gateway.admission import Admission
 from services.gateway.attribution import attribute
 from services.gateway.auth import Authenticator
-from services.gateway.calling import Call, Caller, client_error
-from services.gateway.catalogue import MAX_NAME_CHARS, Catalogue, Route
+from services.gateway.calling import Caller
+from services.gateway.catalogue import MAX_NAME_CHARS
 from services.gateway.client_watch import ClientWatch
 from services.gateway.errors import ClientError
 from services.gateway.exchange import Exchange, ResponseKind
-from services.gateway.incoming import ClientGone, Header, Incoming
+from services.gateway.fallbacks import Candidates, take_fallbacks
+from services.gateway.incoming import ClientGone, Incoming
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.body import ParsedBody, parse_json
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.inbounds import errors_of, route_for
 from services.gateway.providers.multipart import parse_multipart
 from services.gateway.providers.operations import Operation
-from services.gateway.providers.port import RelayOptions
+from services.gateway.providers.port import Answer, Relay, RelayOptions
 from services.gateway.recording import Recorder
-from services.gateway.streaming import DRAIN_TIMEOUT_S, StreamWriter, error_event, pump
-from services.gateway.upstream.port import UpstreamFault
-from services.gateway.upstream_errors import as_upstream_error, from_upstream_error
+from services.gateway.streaming import DRAIN_TIMEOUT_S, StreamWriter, pump
+from services.gateway.trip import Trip
+from services.gateway.upstream.port import UpstreamFault, UpstreamResponse
+from services.gateway.upstream_errors import Failure, as_upstream_error, client_error, from_upstream_error
 from shared.settings import Settings
 from shared.telemetry import get_logger
 
@@ -33,7 +36,7 @@ class Inference:
     def __init__(
         self,
         authenticator: Authenticator,
-        catalogue: Catalogue,
+        candidates: Candidates,
         admission: Admission,
         caller: Caller,
         recorder: Recorder,
@@ -41,7 +44,7 @@ class Inference:
         settings: Settings,
     ) -> None:
         self._authenticator = authenticator
-        self._catalogue = catalogue
+        self._candidates = candidates
         self._admission = admission
         self._caller = caller
         self._recorder = recorder
@@ -50,6 +53,7 @@ class Inference:
         self._heartbeat_s = settings.heartbeat_interval
 
     async def __call__(self, incoming: Incoming, operation: Operation) -> None:
+        incoming.error_body = errors_of(operation).error_body
         key = self._authenticator.authenticate(incoming.headers, incoming.received_ms)
         exchange = Exchange(incoming, key, operation)
         self._metrics.in_flight += 1
@@ -74,22 +78,18 @@ class Inference:
 
     async def _serve(self, exchange: Exchange) -> None:
         incoming, key = exchange.incoming, exchange.key
-        body = await self._read(exchange)
-        route = self._catalogue.resolve(key, body.model)
-        exchange.route = route
-        exchange.price = route.price_at(incoming.received_ms)
-        exchange.client_headers += _served_by(route)
-        call = self._caller.prepare(exchange, route, body)
-        if call.prepared.dropped:
-            dropped = ", ".join(name for name in call.prepared.dropped if name.isprintable())
-            exchange.client_headers.append((b"x-finops-dropped-params", dropped.encode("ascii", "replace")))
+        body, fallbacks = await self._read(exchange)
+        found = self._candidates.of(key, body.model, fallbacks)
+        exchange.candidates = [route_for(route, exchange.operation, body) for route in found]
+        trip = await self._caller.begin(exchange, exchange.candidates, body)
         self._admission.admit(exchange, body, incoming.received_ms)
-        if call.prepared.streams:
-            await self._stream(exchange, route, body, call)
+        if trip.call.prepared.streams:
+            await self._stream(exchange, body, trip)
         else:
-            await self._whole(exchange, route, body, call)
+            await self._whole(exchange, body, trip)
 
-    async def _read(self, exchange: Exchange) -> ParsedBody:
+    async def _read(self, exchange: Exchange) -> tuple[ParsedBody, tuple[str, ...] | None]:
+        """The body, and the fallbacks that stood in it."""
         incoming = exchange.incoming
         try:
             exchange.raw_body = await incoming.read_body(self._body_limit)
@@ -100,27 +100,17 @@ class Inference:
             exchange.body = body
             exchange.requested_model = body.model[:MAX_NAME_CHARS]
             exchange.stream = body.stream
-            return body
+            return take_fallbacks(body)
         except BadRequest as error:
             raise _bad_request(error) from error
         finally:
             exchange.attribution = attribute(exchange.key, incoming.headers, exchange.body)
 
-    async def _whole(self, exchange: Exchange, route: Route, body: ParsedBody, call: Call) -> None:
+    async def _whole(self, exchange: Exchange, body: ParsedBody, trip: Trip) -> None:
         """An answer that is read to its end before the client gets any of it."""
         incoming = exchange.incoming
         with ClientWatch(incoming.receive):
-            opened = await self._caller.open(exchange, route, body, call)
-            try:
-                raw = await opened.response.read(self._body_limit)
-            except UpstreamFault as fault:
-                raise client_error(fault, route) from fault
-            finally:
-                opened.response.close()
-        answer = route.adapter.read_answer(exchange.operation, body, opened.response.headers, raw)
-        exchange.keep_response(answer.body, _kind_of(answer.content_type))
-        if answer.error is not None:
-            raise from_upstream_error(answer.error, route.provider.name)
+            answer = await self._answer(exchange, body, trip)
         exchange.finish_reason = answer.finish_reason
         exchange.bill(answer.usage)
         shown = exchange.shown_cost(answer.usage)
@@ -131,55 +121,84 @@ class Inference:
         content_type = answer.content_type.encode("latin-1", "replace")
         await incoming.answer(200, sent, content_type=content_type, headers=exchange.client_headers)
 
-    async def _stream(self, exchange: Exchange, route: Route, body: ParsedBody, call: Call) -> None:
+    async def _answer(self, exchange: Exchange, body: ParsedBody, trip: Trip) -> Answer:
+        """The first answer without an error in it. Raises ClientError with the last failure."""
+        opened = await self._caller.open(exchange, trip)
+        while True:
+            response = opened.response
+            failure: Failure | None = None
+            try:
+                raw = await response.read(self._body_limit)
+            except UpstreamFault as fault:
+                failure = fault
+            else:
+                answer = opened.route.adapter.read_answer(exchange.operation, body, response.headers, raw)
+                exchange.keep_response(answer.body, _kind_of(answer.content_type))
+                failure = answer.error
+            finally:
+                response.close()
+            if failure is None:
+                self._caller.served(trip)
+                return answer
+            opened = await self._caller.reopen(exchange, trip, failure)
+
+    async def _stream(self, exchange: Exchange, body: ParsedBody, trip: Trip) -> None:
         """An answer that is passed on event by event."""
         writer = StreamWriter(exchange.incoming, exchange.client_headers, self._heartbeat_s)
         try:
-            await self._relay(exchange, route, body, call, writer)
+            await self._relay(exchange, body, trip, writer)
         except ClientError as error:
             await writer.quiet()
             if not writer.started:
                 raise
             exchange.fail(error)
             self._recorder.end(exchange)
-            await writer.close(error_event(error))
+            await writer.close(errors_of(exchange.operation).error_event(error))
         finally:
             writer.abandon()
 
-    async def _relay(
-        self, exchange: Exchange, route: Route, body: ParsedBody, call: Call, writer: StreamWriter
-    ) -> None:
-        """Raises ClientError when the provider fails before the first event of its answer."""
-        response = None
+    async def _relay(self, exchange: Exchange, body: ParsedBody, trip: Trip, writer: StreamWriter) -> None:
+        """Raises ClientError when every provider fails before the first event of its answer."""
+        response: UpstreamResponse | None = None
         try:
             with ClientWatch(exchange.incoming.receive):
-                opened = await self._caller.open(exchange, route, body, call)
-                response = opened.response
-                relay = exchange.relay = route.adapter.relay(
-                    exchange.operation, self._relay_options(exchange, body)
-                )
-                try:
-                    last = await pump(response, relay, writer)
-                except UpstreamFault as fault:
-                    last = relay.fail(as_upstream_error(client_error(fault, route)))
-            self._end_stream(exchange, route, writer)
+                opened = await self._caller.open(exchange, trip)
+                while True:
+                    response = opened.response
+                    adapter = opened.route.adapter
+                    relay = adapter.relay(exchange.operation, self._relay_options(exchange, body))
+                    exchange.relay = relay
+                    failure: Failure | None = None
+                    try:
+                        last = await pump(response, relay, writer)
+                    except UpstreamFault as fault:
+                        failure = fault
+                        reported = client_error(fault, opened.route.provider.name)
+                        last = relay.fail(as_upstream_error(reported))
+                    failure = None if relay.error is None else failure or relay.error
+                    if failure is None or not exchange.drop_stream(relay):
+                        break
+                    response.close()
+                    opened = await self._caller.reopen(exchange, trip, failure)
+            self._end_stream(exchange, trip, relay, writer, failure)
             await writer.close(last)
             await response.drain(DRAIN_TIMEOUT_S)
         finally:
             if response is not None:
                 response.close()
 
-    def _end_stream(self, exchange: Exchange, route: Route, writer: StreamWriter) -> None:
+    def _end_stream(
+        self, exchange: Exchange, trip: Trip, relay: Relay, writer: StreamWriter, failure: Failure | None
+    ) -> None:
         """The end goes on record before the client is told. Raises ClientError when nothing of an answer came."""
-        relay = exchange.relay
-        if relay is None:
-            return
         exchange.take_stream(relay)
+        if failure is None:
+            self._caller.served(trip)
+        else:
+            self._caller.broke_off(exchange, trip, failure)
         if relay.error is not None:
-            error = from_upstream_error(relay.error, route.provider.name)
+            error = from_upstream_error(relay.error, trip.call.route.provider.name)
             if not relay.started:
-                if exchange.usage is not None and exchange.usage.estimated:
-                    exchange.bill_nothing()
                 raise error
             exchange.fail(error)
         exchange.first_byte_ms = self._first_byte_ms(exchange, writer)
@@ -197,14 +216,8 @@ class Inference:
             cost_of=exchange.shown_cost,
             prompt_estimate=reservation.prompt.prompt if reservation is not None else 0,
             transcript_limit=self._recorder.transcript_limit,
+            model=body.model,
         )
-
-
-def _served_by(route: Route) -> list[Header]:
-    return [
-        (b"x-finops-provider", route.provider.name.encode("ascii", "replace")),
-        (b"x-finops-model", route.model.encode("ascii", "replace")),
-    ]
 
 
 def _bad_request(error: BadRequest) -> ClientError:

@@ -12,6 +12,7 @@ from services.gateway.errors import ClientError
 from services.gateway.incoming import Incoming
 from shared.governance.admission import model_allowed
 from shared.governance.model import VirtualKey
+from shared.pricing.genai import context_window
 
 TYPES: Final = frozenset(
     {"chat", "completion", "embedding", "image", "speech", "transcription", "moderation", "rerank"}
@@ -23,6 +24,7 @@ VOICES: Final = (
     "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse",
 )  # fmt: skip
 MAX_RENDERED: Final = 1000
+ROUTE_OWNER: Final = "finops"
 _VOICES_BODY: Final = msgspec.json.encode(
     {"object": "list", "voices": [{"id": voice, "name": voice.capitalize()} for voice in VOICES]}
 )
@@ -37,6 +39,8 @@ class ModelObject(msgspec.Struct):
     type: str
     object: str = "model"
     created: int = 0
+    context_window: int | msgspec.UnsetType = msgspec.UNSET
+    """Left out where nobody has said."""
 
 
 class _ModelList(msgspec.Struct, omit_defaults=False):
@@ -71,7 +75,7 @@ class Models:
         key = self._key(incoming)
         for listed in self._catalogue.index.listed:
             if listed.name == name and model_allowed(key, name):
-                await incoming.answer(200, msgspec.json.encode(_object_of(listed)))
+                await incoming.answer(200, msgspec.json.encode(object_of(listed)))
                 return
         raise ClientError(
             "model_not_found", f"The model '{name}' does not exist here. See /v1/models for those that do."
@@ -109,18 +113,20 @@ class Models:
 
     def _objects(self, key: VirtualKey, kind: str) -> list[ModelObject]:
         return [
-            _object_of(listed)
+            object_of(listed)
             for listed in self._catalogue.index.listed
             if kind in (ALL, listed.modality) and model_allowed(key, listed.name)
         ]
 
 
-def _object_of(listed: Listed) -> ModelObject:
+def object_of(listed: Listed) -> ModelObject:
+    """A line of the list as clients see it."""
     return ModelObject(
         id=listed.name,
-        name=f"{listed.model} ({listed.provider})",
-        owned_by=listed.provider,
+        name=f"{listed.model} ({listed.provider})" if listed.provider else listed.model,
+        owned_by=listed.provider or ROUTE_OWNER,
         type=listed.modality,
+        context_window=context_window(listed.provider_type, listed.model) or msgspec.UNSET,
     )
 
 

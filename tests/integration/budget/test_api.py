@@ -27,6 +27,8 @@ providers:
     base_url: http://127.0.0.1:9/v1
     credentials: [{name: main, api_key: env.MOCK_KEY}, {name: spare, api_key: literal-secret}, {name: third, api_key: env.UNSET_KEY}]
     models: [gpt-4o-mini, unheard-of]
+routes:
+  fast: {targets: [{model: mock/gpt-4o-mini, weight: 3}, openai/gpt-4o-mini], fallbacks: [demo/echo]}
 prices:
   mock/gpt-4o-mini: {input_per_million: "0.15", output_per_million: "0.60"}
 """
@@ -268,7 +270,7 @@ async def test_what_is_not_there_is_a_404_in_the_same_shape(api: httpx.AsyncClie
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "sk-fo-anything"])
-@pytest.mark.parametrize("path", ["/api/virtual-keys", "/api/providers", "/api/models"])
+@pytest.mark.parametrize("path", ["/api/virtual-keys", "/api/providers", "/api/routes", "/api/models"])
 async def test_only_the_admin_token_opens_the_api(api: httpx.AsyncClient, token: str, path: str) -> None:
     answer = await api.get(path, headers={"authorization": f"Bearer {token}"})
 
@@ -306,6 +308,39 @@ async def test_providers_show_where_secrets_are_and_never_a_secret(
     for secret in (*ENVIRON.values(), "literal-secret"):
         assert secret not in answer.text
         assert secret not in written
+
+
+async def test_routes_show_their_targets_and_fallbacks(api: httpx.AsyncClient) -> None:
+    answer = await api.get("/api/routes")
+
+    assert answer.json() == {
+        "items": [
+            {
+                "name": "fast",
+                "targets": [
+                    {"model": "mock/gpt-4o-mini", "weight": 3.0},
+                    {"model": "openai/gpt-4o-mini", "weight": 1.0},
+                ],
+                "fallbacks": ["demo/echo"],
+                "managed_by": "config",
+                "version": 1,
+            }
+        ],
+        "next_cursor": None,
+    }
+
+
+async def test_a_key_has_fallbacks_that_can_be_changed(api: httpx.AsyncClient) -> None:
+    key = await created(api, fallbacks=["fast", "openai/gpt-4o-mini"])
+    path = f"/api/virtual-keys/{key['id']}"
+
+    renamed = (await api.patch(path, json={"name": "b"})).json()
+    emptied = (await api.patch(path, json={"fallbacks": []})).json()
+    wrong = await api.patch(path, json={"fallbacks": ["openai/*"]})
+
+    assert key["fallbacks"] == renamed["fallbacks"] == ["fast", "openai/gpt-4o-mini"]
+    assert emptied["fallbacks"] == []
+    assert error_of(wrong) == (400, "invalid_value", "fallbacks[0]")
 
 
 async def test_models_have_prices_as_decimal_strings_or_none(api: httpx.AsyncClient) -> None:

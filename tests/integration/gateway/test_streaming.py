@@ -109,7 +109,7 @@ async def test_usage_is_metered_but_not_sent_to_a_client_that_did_not_ask(tmp_pa
 
 async def test_a_failure_before_the_first_event_is_a_real_http_error(tmp_path: Path) -> None:
     async with both(tmp_path) as (_, gateway):
-        for orders, status in (("status=429; retry_after=3", 429), ("fault=error-first", 502)):
+        for orders, status in (("fault=error-first", 502), ("status=429; retry_after=3", 429)):
             response = await gateway.chat(MODEL, f"mock({orders})", stream=True)
 
             assert response.status == status

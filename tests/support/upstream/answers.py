@@ -3,10 +3,12 @@
 import base64
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 from tests.support.upstream.directives import Directives
+from tests.support.upstream.responses import last_status, response_document, response_pieces
 
 # A valid PNG of one pixel.
 PIXEL = base64.b64decode(
@@ -34,12 +36,17 @@ def answer_document(endpoint: str, model: str, orders: Directives, n: int, given
     if endpoint == "audio.speech":
         return b"audio/mpeg", b"\xff\xfb\x90\xc4" + bytes(max(413, orders.size))
     document: dict[str, Any] = {"id": f"mock-{orders.marker}", "created": _CREATED, "model": model}
-    text = WORD * orders.completion if not orders.size else "x" * orders.size
+    text = _text_of(orders)
     usage = usage_of(orders, orders.completion * n)
     match endpoint:
         case "chat.completions":
-            said = {"message": {"role": "assistant", "content": text}}
-            document |= {"object": "chat.completion", "choices": _choices(n, said), "usage": usage}
+            said: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
+            if orders.call:
+                said["message"] |= {"content": None, "tool_calls": [_tool_call(orders)]}
+            reason = "tool_calls" if orders.call else "stop"
+            document |= {"object": "chat.completion", "choices": _choices(n, said, reason), "usage": usage}
+        case "responses":
+            document = response_document(model, orders, last_status(orders))
         case "completions":
             document |= {"object": "text_completion", "choices": _choices(n, {"text": text}), "usage": usage}
         case "embeddings":
@@ -49,11 +56,11 @@ def answer_document(endpoint: str, model: str, orders: Directives, n: int, given
             ]
             usage = {"prompt_tokens": orders.prompt, "total_tokens": orders.prompt}
             document |= {"object": "list", "data": vectors, "usage": usage}
-        case "images.generations" | "images.edits":
+        case "images.generations" | "images.edits" | "images.variations":
             picture = base64.b64encode(PIXEL).decode()
             usage = {"input_tokens": orders.prompt, "output_tokens": 0, "total_tokens": orders.prompt}
             document = {"created": _CREATED, "data": [{"b64_json": picture}] * n, "usage": usage}
-        case "audio.transcriptions":
+        case "audio.transcriptions" | "audio.translations":
             document = {"text": "mock transcript", "usage": {"type": "duration", "seconds": 7}}
         case "moderations":
             document |= {"results": [{"flagged": False, "categories": {}, "category_scores": {}}]}
@@ -70,6 +77,8 @@ def stream_pieces(
     """The events of a stream, and how it ends: done, cut, stall or error."""
     if endpoint == "audio.speech":
         return _typed_pieces(orders), "done"
+    if endpoint == "responses":
+        return response_pieces(model, orders)
     is_chat = endpoint == "chat.completions"
     head = f'{{"id":"mock-{orders.marker}","object":"{"chat.completion.chunk" if is_chat else "text_completion"}"'
     head += f',"created":{_CREATED},"model":{msgspec.json.encode(model).decode()},"choices":'
@@ -85,6 +94,16 @@ def stream_pieces(
         said = _said(WORD, first=index == 0) if is_chat else f'"text":"{WORD}"'
         usage = _json(usage_of(orders, index + 1)) if everywhere else ("" if no_usage else "null")
         pieces.append(chunk(f'[{{"index":0,{said},"finish_reason":null}}]', usage))
+    if orders.call and is_chat:
+        deltas = _call_deltas(orders)
+        pieces = [chunk(f'[{{"index":0,{delta},"finish_reason":null}}]', "") for delta in deltas]
+    elif orders.said and is_chat:
+        text = unquote(orders.said)
+        words = [text[at : at + 3] for at in range(0, len(text), 3)]
+        pieces = [
+            chunk(f'[{{"index":0,{_said(word, first=at == 0)},"finish_reason":null}}]', "")
+            for at, word in enumerate(words)
+        ]
     half = len(pieces) // 2
     if orders.has("error-first"):
         return [_error_event(orders)], "error"
@@ -94,8 +113,9 @@ def stream_pieces(
         return pieces[:half], "done"
     if orders.has("cut") or orders.has("stall-stream"):
         return pieces[:half], "cut" if orders.has("cut") else "stall"
+    reason = "tool_calls" if orders.call else "stop"
     last = (
-        '[{"index":0,"delta":{},"finish_reason":"stop"}]'
+        f'[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]'
         if is_chat
         else '[{"index":0,"text":"","finish_reason":"stop"}]'
     )
@@ -116,13 +136,36 @@ def _typed_pieces(orders: Directives) -> list[bytes]:
     return [_framed(orders, msgspec.json.encode(part)) for part in (delta, done)]
 
 
-def _choices(n: int, said: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"index": index, **said, "logprobs": None, "finish_reason": "stop"} for index in range(n)]
+def _text_of(orders: Directives) -> str:
+    if orders.said:
+        return unquote(orders.said)
+    return "x" * orders.size if orders.size else WORD * orders.completion
+
+
+def _choices(n: int, said: dict[str, Any], reason: str = "stop") -> list[dict[str, Any]]:
+    return [{"index": index, **said, "logprobs": None, "finish_reason": reason} for index in range(n)]
+
+
+def _tool_call(orders: Directives, arguments: str = '{"city":"Oslo"}') -> dict[str, Any]:
+    return {
+        "id": f"call_{orders.marker}",
+        "type": "function",
+        "function": {"name": orders.call, "arguments": arguments},
+    }
+
+
+def _call_deltas(orders: Directives) -> list[str]:
+    """The call, then its arguments in two pieces."""
+    first = {"role": "assistant", "content": None, "tool_calls": [{"index": 0, **_tool_call(orders, "")}]}
+    rest = [
+        {"tool_calls": [{"index": 0, "function": {"arguments": text}}]} for text in ('{"city":', '"Oslo"}')
+    ]
+    return [f'"delta":{msgspec.json.encode(delta).decode()}' for delta in (first, *rest)]
 
 
 def _said(word: str, *, first: bool) -> str:
     role = '"role":"assistant",' if first else ""
-    return f'"delta":{{{role}"content":"{word}"}}'
+    return f'"delta":{{{role}"content":{msgspec.json.encode(word).decode()}}}'
 
 
 def _error_event(orders: Directives) -> bytes:

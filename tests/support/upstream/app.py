@@ -155,7 +155,7 @@ async def _answer(orders: Directives, asked: Asked, served: Served, send: Send) 
         await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
         return "cut"
     served.prompt_tokens = orders.prompt
-    if served.endpoint in ("chat.completions", "completions"):
+    if served.endpoint in ("chat.completions", "completions", "responses"):
         served.completion_tokens = orders.completion * (asked.n or 1)
     if served.endpoint.startswith("images"):
         served.images = asked.n or 1

@@ -19,6 +19,8 @@ FAULTS = frozenset(
         "usage-on-last",  # usage on the last event with choices, no separate one
         "no-done",  # ends without [DONE]
         "crlf",  # lines end with CRLF, and comments stand between the events
+        "incomplete",  # a response that ran into its limit
+        "fail-last",  # a response whose last event says that it failed
         "html",  # with an error status: a web page
     }
 )
@@ -46,6 +48,10 @@ class Directives:
     """Before each event of a stream."""
     size: int = 0
     """Bytes of text in the answer."""
+    call: str = ""
+    """A chat answers with a call of this function, for Oslo."""
+    said: str = ""
+    """What a chat answers, percent-encoded."""
     fault: str = ""
     """One or more, joined by +."""
     faults: frozenset[str] = field(default=frozenset())

@@ -11,7 +11,7 @@ from shared.config_file import parse_config
 from shared.errors import ConfigurationError
 from shared.events import GovernanceChanged
 from shared.governance.keys import new_key, sha256_of
-from shared.governance.model import Entity, Provider, VirtualKey
+from shared.governance.model import Entity, Provider, Route, RouteTarget, VirtualKey
 from shared.governance.state import GovernanceState
 from shared.security import unseal
 
@@ -104,6 +104,7 @@ providers:
 teams: [{{name: research}}]
 virtual_keys:
   - {{name: a, key: {KEY}, budgets: ["5.00/1M"], team: research, metadata: {{x: [1, {{y: 2}}]}}}}
+routes: {{fast: {{targets: [mock/m, {{model: mock/n, weight: 3}}], fallbacks: [demo/echo]}}, alias: mock/m}}
 prices: {{mock/m: {{input_per_million: "1"}}}}
 """
 
@@ -152,6 +153,8 @@ def test_what_nobody_asks_for_any_more_is_deleted_but_only_if_config_made_it() -
         ("provider", "mock"),
         ("team", team_id("research")),
         ("virtual_key", key_id("a")),
+        ("route", "fast"),
+        ("route", "alias"),
         ("price", "mock/m"),
     }
     assert len(deleted) == len(changes)
@@ -184,3 +187,38 @@ def test_a_key_made_through_the_api_is_not_taken_over() -> None:
 
     with pytest.raises(ConfigurationError, match="belongs to 'mine' already"):
         world.changes_to(desired(WHOLE))
+
+
+def test_a_route_has_targets_with_weights_and_an_alias_is_a_route_with_one() -> None:
+    found = desired(WHOLE).routes
+
+    assert found["fast"] == Route(
+        name="fast",
+        targets=(RouteTarget(model="mock/m"), RouteTarget(model="mock/n", weight=3.0)),
+        fallbacks=("demo/echo",),
+    )
+    assert found["alias"] == Route(name="alias", targets=(RouteTarget(model="mock/m"),))
+
+
+def test_a_changed_route_is_one_change() -> None:
+    world = World()
+    world.bring_to(desired(WHOLE))
+
+    changes = world.changes_to(desired(WHOLE.replace("alias: mock/m", "alias: mock/n")))
+
+    assert [(change.entity, change.entity_id) for change in changes] == [("route", "alias")]
+
+
+def test_a_route_to_a_provider_that_is_not_there_is_a_warning() -> None:
+    found = desired("routes: {fast: {targets: [nobody/m], fallbacks: [demo/echo, none/m]}}")
+
+    assert found.warnings == (
+        "routes.fast names nobody/m, but there is no provider nobody.",
+        "routes.fast names none/m, but there is no provider none.",
+    )
+
+
+def test_the_fallbacks_of_a_key_are_its_own() -> None:
+    text = f"virtual_keys: [{{name: a, key: {KEY}, fallbacks: [mock/m, fast]}}]"
+
+    assert desired(text).keys[key_id("a")].fallbacks == ("mock/m", "fast")

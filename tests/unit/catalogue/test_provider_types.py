@@ -16,7 +16,7 @@ from shared.pricing.genai import PROVIDER_IDS
 EVERY_TYPE = [pytest.param(kind, id=name) for name, kind in PROVIDER_TYPES.items()]
 OPENAI_WIRE = {
     "openai", "groq", "cerebras", "xai", "openrouter", "nebius", "parasail", "perplexity", "mistral", "ollama",
-    "vllm", "sgl", "huggingface",
+    "vllm", "sgl",
 }  # fmt: skip
 
 
@@ -29,7 +29,8 @@ def test_every_provider_that_speaks_openais_format_is_there_and_the_demo() -> No
 def test_each_type_is_usable(kind: ProviderType) -> None:
     assert kind.operations
     assert kind.operations <= set(get_args(Endpoint))
-    assert kind.lists_models or kind.static_models
+    # Azure's models are the operator's own deployments: finops.yaml names them.
+    assert kind.lists_models or kind.static_models or kind.name == "azure"
     assert not kind.base_url.endswith("/")
     assert kind.env_vars or kind.auth == "none"
     if not kind.base_url:
@@ -47,6 +48,12 @@ def test_only_perplexity_has_no_version_in_its_path() -> None:
     }
 
     assert unversioned == {"perplexity"}
+
+
+def test_azures_address_is_that_of_the_resource() -> None:
+    environ = {"AZURE_OPENAI_ENDPOINT": "https://acme.openai.azure.com/"}
+
+    assert base_url_from_environment(PROVIDER_TYPES["azure"], environ) == "https://acme.openai.azure.com"
 
 
 def test_no_variable_names_two_types() -> None:

@@ -1,11 +1,12 @@
 """Names of models: provider/model, bare names, lists that are known or not, and what a key may use."""
 
+import msgspec
 import pytest
 
 from services.gateway.catalogue import Lists, ModelIndex
 from services.gateway.errors import ClientError
-from services.gateway.routes.models import Models
-from shared.governance.model import Provider
+from services.gateway.routes.models import Models, object_of
+from shared.governance.model import Credential, Provider
 from tests.support.gateway import DEMO, virtual_key
 
 KEY = virtual_key()[1]
@@ -98,4 +99,26 @@ def test_a_type_without_a_list_shows_the_models_it_is_known_for() -> None:
 def test_the_public_object_of_a_model_has_no_field_with_a_meaning_to_chat_clients() -> None:
     fields = set(Models.__init__.__globals__["ModelObject"].__struct_fields__)
 
-    assert fields == {"id", "name", "owned_by", "type", "object", "created"}
+    assert fields == {"id", "name", "owned_by", "type", "object", "created", "context_window"}
+
+
+def test_a_model_is_listed_with_its_context_window_where_that_is_known() -> None:
+    listed = index_of(provider("openai", "gpt-4o-mini", "unheard-of")).listed
+
+    known, unknown = (msgspec.json.decode(msgspec.json.encode(object_of(each))) for each in listed)
+    assert known["context_window"] == 128_000
+    assert "context_window" not in unknown
+
+
+def test_the_aliases_of_credentials_are_models_of_their_provider() -> None:
+    aliased = Provider(
+        name="a",
+        type="openai",
+        base_url="http://x",
+        models=("one",),
+        credentials=(Credential(name="c", aliases={"gpt": "deployment-7"}),),
+    )
+    index = index_of(aliased)
+
+    assert [listed.name for listed in index.listed] == ["a/one", "a/gpt"]
+    assert found(index, "a/gpt") == found(index, "gpt") == "a > gpt"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 
 from shared.events import GovernanceChanged
-from shared.governance.model import PriceOverride, Provider, Team, VirtualKey
+from shared.governance.model import PriceOverride, Provider, Route, RouteTarget, Team, VirtualKey
 from shared.governance.state import GovernanceState
 
-Entity = Literal["virtual_key", "team", "customer", "provider", "price"]
+Entity = Literal["virtual_key", "team", "customer", "provider", "route", "price"]
 
 
 def change(entity: Entity, entity_id: str, version: int, value: Any = None) -> GovernanceChanged:
@@ -36,14 +36,17 @@ def test_each_kind_of_entity_is_found_by_its_id() -> None:
     assert state.apply(change("team", "t1", 1, Team(id="t1", name="team")))
     assert state.apply(change("provider", "openai", 1, Provider(name="openai", type="openai", base_url="")))
     assert state.apply(change("price", "openai/gpt", 1, PriceOverride(model="openai/gpt")))
+    fast = Route(name="fast", targets=(RouteTarget(model="openai/gpt"),))
+    assert state.apply(change("route", "fast", 1, fast))
     assert state.apply(change("customer", "c1", 1, {"id": "c1"}))
 
     assert state.keys["k1"].name == "name"
     assert state.teams["t1"].name == "team"
     assert state.providers["openai"].type == "openai"
     assert state.prices["openai/gpt"].version == 1
+    assert state.routes["fast"].targets[0].model == "openai/gpt"
     assert state.version_of("customer", "c1") == 1
-    assert state.generation == 5
+    assert state.generation == 6
 
 
 def test_a_change_based_on_an_old_version_is_ignored() -> None:

@@ -220,7 +220,7 @@ def test_an_operation_that_the_provider_lacks_is_refused() -> None:
 
 
 def test_every_openai_like_type_has_a_dialect() -> None:
-    types = {kind.name for kind in PROVIDER_TYPES.values() if kind.wire == "openai"}
+    types = {kind.name for kind in PROVIDER_TYPES.values() if kind.wire in ("openai", "azure", "huggingface")}
     assert types | {COMPATIBLE} == DIALECTS.keys()
 
 

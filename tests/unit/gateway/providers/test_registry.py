@@ -7,7 +7,7 @@ from shared.catalogue.provider_types import PROVIDER_TYPES
 
 def test_the_demo_never_touches_the_network() -> None:
     network, demo = DemoClient(), DemoClient()
-    channels = Channels(network=network, demo=demo)
+    channels = Channels(network=network, demo=demo, azure=network, aws=network, vertex=network)
 
     served_by_demo = {kind.name for kind in PROVIDER_TYPES.values() if channels.client_for(kind) is demo}
 

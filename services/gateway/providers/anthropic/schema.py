@@ -1,0 +1,87 @@
+"""JSON schemas as Anthropic's structured output takes them: a subset, where what is left out is told in words."""
+
+import json
+from typing import Any, Final
+
+Schema = dict[str, Any]
+
+_STRING_FORMATS: Final = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+)
+_UNIONS: Final = (("anyOf", "anyOf"), ("oneOf", "anyOf"), ("allOf", "allOf"))
+_SIMPLE: Final = (str, int, float, bool, type(None))
+
+
+def accepted_schema(schema: Schema) -> Schema:
+    """The same schema in the accepted subset. Constraints outside of it end up in the description."""
+    left = dict(schema)
+    out: Schema = {}
+    for name in ("$defs", "definitions"):
+        definitions = left.pop(name, None)
+        if isinstance(definitions, dict):
+            out[name] = {key: _accepted(value) for key, value in definitions.items()}
+    if "$ref" in left:
+        out["$ref"] = left["$ref"]
+        return out
+    for name in ("title", "description"):
+        if isinstance(left.get(name), str):
+            out[name] = left.pop(name)
+    kind = left.pop("type", None)
+    if not _take_literals(left, out) and not _take_union(left, out) and kind is not None:
+        out["type"] = kind
+    kinds = kind if isinstance(kind, list) else [kind]
+    if "object" in kinds:
+        _take_object(left, out)
+    if "array" in kinds:
+        _take_array(left, out)
+    if "string" in kinds and left.get("format") in _STRING_FORMATS:
+        out["format"] = left.pop("format")
+    _tell(left, out)
+    return out
+
+
+def _accepted(value: Any) -> Any:
+    return accepted_schema(value) if isinstance(value, dict) else value
+
+
+def _take_literals(left: Schema, out: Schema) -> bool:
+    values = left.get("enum")
+    if isinstance(values, list) and values and all(isinstance(value, _SIMPLE) for value in values):
+        out["enum"] = left.pop("enum")
+    if "const" in left and isinstance(left["const"], _SIMPLE):
+        out["const"] = left.pop("const")
+    return "enum" in out or "const" in out
+
+
+def _take_union(left: Schema, out: Schema) -> bool:
+    for name, accepted in _UNIONS:
+        if isinstance(left.get(name), list):
+            out[accepted] = [_accepted(variant) for variant in left.pop(name)]
+            return True
+    return False
+
+
+def _take_object(left: Schema, out: Schema) -> None:
+    properties = left.pop("properties", None)
+    out["properties"] = {key: _accepted(value) for key, value in (properties or {}).items()}
+    left.pop("additionalProperties", None)
+    out["additionalProperties"] = False
+    if isinstance(left.get("required"), list):
+        out["required"] = left.pop("required")
+
+
+def _take_array(left: Schema, out: Schema) -> None:
+    if isinstance(left.get("items"), dict):
+        out["items"] = _accepted(left.pop("items"))
+    if left.get("minItems") in (0, 1):
+        out["minItems"] = left.pop("minItems")
+
+
+def _tell(left: Schema, out: Schema) -> None:
+    """What the model is to keep although nothing enforces it."""
+    told = {name: value for name, value in left.items() if not name.startswith("$")}
+    if not told:
+        return
+    words = ", ".join(f"{name}: {json.dumps(value)}" for name, value in sorted(told.items()))
+    before = out.get("description")
+    out["description"] = f"{before}\n\n{{{words}}}" if before else f"{{{words}}}"

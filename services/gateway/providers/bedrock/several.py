@@ -1,0 +1,109 @@
+"""One request of a client that takes several calls to a model: sent side by side, their answers in one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+from multidict import CIMultiDict
+
+from services.gateway.providers.port import Converse, Prepared
+from services.gateway.upstream.port import (
+    UpstreamClient,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamTooLarge,
+)
+
+TOKEN_HEADER: Final = "x-amzn-bedrock-input-token-count"
+MAX_CALLS: Final = 256
+_AT_ONCE: Final = 8
+_MAX_ANSWER_BYTES: Final = 64 * 1_048_576
+_MAX_ERROR_BYTES: Final = 262_144
+
+
+class Whole:
+    """See UpstreamResponse. An answer that is here already."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers: Mapping[str, str] = CIMultiDict(headers)
+        self._body = body
+
+    async def read(self, limit_bytes: int) -> bytes:
+        if len(self._body) > limit_bytes:
+            raise UpstreamTooLarge(limit_bytes)
+        return self._body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    async def drain(self, timeout_s: float) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._body = b""
+
+
+class _Many(msgspec.Struct):
+    answers: list[msgspec.Raw]
+
+
+_many: Final = msgspec.json.Decoder(_Many)
+
+
+def prepared(request: UpstreamRequest, bodies: Sequence[bytes], dropped: Sequence[str]) -> Prepared:
+    """The call, or the calls, of these bodies; the answer to be read with `answers_in`."""
+    converse = together(bodies) if len(bodies) > 1 else None
+    return Prepared(request, False, tuple(sorted(set(dropped))), converse)
+
+
+def together(bodies: Sequence[bytes]) -> Converse:
+    """Asks with each body. The first answer that is an error stands for all."""
+
+    async def converse(client: UpstreamClient, request: UpstreamRequest) -> UpstreamResponse:
+        turn = asyncio.Semaphore(_AT_ONCE)
+        calls = [asyncio.ensure_future(_call(client, replace(request, body=body), turn)) for body in bodies]
+        try:
+            answers = []
+            for call in calls:
+                status, headers, answer = await call
+                if status >= 400:
+                    return Whole(status, headers, answer)
+                answers.append((headers, answer))
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        tokens = sum(token_count(headers) for headers, _ in answers)
+        body = b'{"answers":[' + b",".join(answer for _, answer in answers) + b"]}"
+        return Whole(200, {"content-type": "application/json", TOKEN_HEADER: str(tokens)}, body)
+
+    return converse
+
+
+def answers_in(answer: bytes) -> list[bytes]:
+    """The single answers, of one call or of several. Raises msgspec.DecodeError for what is no JSON."""
+    if not answer.startswith(b'{"answers":['):
+        return [answer]
+    return [bytes(one) for one in _many.decode(answer).answers]
+
+
+def token_count(headers: Mapping[str, str]) -> int:
+    """Input tokens as Bedrock counts them for any model; 0 when it does not say."""
+    text = headers.get(TOKEN_HEADER, "")
+    return int(text) if text.isdecimal() else 0
+
+
+async def _call(
+    client: UpstreamClient, request: UpstreamRequest, turn: asyncio.Semaphore
+) -> tuple[int, Mapping[str, str], bytes]:
+    async with turn:
+        response = await client.send(request)
+        try:
+            failed = response.status >= 400
+            answer = await response.read(_MAX_ERROR_BYTES if failed else _MAX_ANSWER_BYTES)
+            return response.status, response.headers, answer
+        finally:
+            response.close()

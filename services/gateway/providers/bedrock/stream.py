@@ -1,0 +1,240 @@
+"""The events of ConverseStream, cut out of AWS's binary frames."""
+
+import struct
+from typing import Any, Final
+
+import msgspec
+from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
+
+from services.gateway.providers.bedrock.answer import (
+    TokenUsage,
+    citation,
+    finish_reason,
+    redacted,
+    signed_text,
+    tokens_of,
+)
+from services.gateway.providers.bedrock.errors import fault_in, named_error
+from services.gateway.providers.bedrock.tools import ANSWER_TOOL
+from services.gateway.providers.chat.completion import new_id
+from services.gateway.providers.chat.translate import (
+    Delta,
+    ExtraDelta,
+    FinishDelta,
+    ReasoningDelta,
+    RoleDelta,
+    SignatureDelta,
+    TextDelta,
+    ToolCallArguments,
+    ToolCallStart,
+)
+from services.gateway.providers.errors import UpstreamError
+from services.gateway.providers.usage import Usage
+from services.gateway.providers.wire_errors import unreadable_stream
+
+MAX_PLAIN_BYTES: Final = 1_048_576
+_FRAME_STARTS: Final = (0, 1)
+"""The first byte of a frame is the highest of its length, which is below 32 MB."""
+
+
+class _ToolStart(msgspec.Struct):
+    toolUseId: str
+    name: str
+    type: str | None = None
+
+
+class _Start(msgspec.Struct):
+    toolUse: _ToolStart | None = None
+
+
+class _BlockStart(msgspec.Struct):
+    contentBlockIndex: int
+    start: _Start = msgspec.field(default_factory=_Start)
+
+
+class _ToolInput(msgspec.Struct, gc=False):
+    input: str = ""
+
+
+class _ReasoningPiece(msgspec.Struct, gc=False):
+    text: str | None = None
+    signature: str | None = None
+    redactedContent: bytes | None = None
+
+
+class _Piece(msgspec.Struct):
+    text: str | None = None
+    toolUse: _ToolInput | None = None
+    reasoningContent: _ReasoningPiece | None = None
+    citation: dict[str, Any] | None = None
+
+
+class _BlockDelta(msgspec.Struct):
+    contentBlockIndex: int
+    delta: _Piece
+
+
+class _BlockStop(msgspec.Struct, gc=False):
+    contentBlockIndex: int
+
+
+class _MessageStop(msgspec.Struct, gc=False):
+    stopReason: str
+
+
+class _Metadata(msgspec.Struct):
+    usage: TokenUsage | None = None
+
+
+class _OpenBlock(msgspec.Struct):
+    """A content block between its start and its stop."""
+
+    call: int = -1
+    """The client's number of the call; -1: it is none."""
+    is_answer: bool = False
+    is_hidden: bool = False
+    """A call that the provider's own servers answer."""
+    has_input: bool = False
+    reasoning: list[str] = []
+    signature: str = ""
+    redacted: bytes = b""
+
+
+_block_start: Final = msgspec.json.Decoder(_BlockStart)
+_block_delta: Final = msgspec.json.Decoder(_BlockDelta)
+_block_stop: Final = msgspec.json.Decoder(_BlockStop)
+_message_stop: Final = msgspec.json.Decoder(_MessageStop)
+_metadata: Final = msgspec.json.Decoder(_Metadata)
+
+
+class ConverseStream:
+    """See StreamTranslator."""
+
+    def __init__(self) -> None:
+        self.id = new_id("chatcmpl-")
+        self.model = ""
+        self.usage: Usage | None = None
+        self.error: UpstreamError | None = None
+        self.whole = False
+        self.ended = False
+        self._buffer = EventStreamBuffer()
+        self._plain: bytes | None = None
+        self._begun = False
+        self._open: dict[int, _OpenBlock] = {}
+        self._calls = 0
+        self._details = 0
+
+    def feed(self, chunk: bytes) -> list[Delta]:
+        if not self._begun and chunk:
+            self._begun = True
+            if chunk[0] not in _FRAME_STARTS:
+                self._plain = b""
+        if self._plain is not None:
+            self._plain = (self._plain + chunk)[:MAX_PLAIN_BYTES]
+            return []
+        out: list[Delta] = []
+        if self.error is not None:
+            return out
+        try:
+            self._buffer.add_data(chunk)
+            for message in self._buffer:
+                self._event(message, out)
+                if self.error is not None:
+                    break
+        except (ParserError, msgspec.DecodeError, struct.error, UnicodeDecodeError, LookupError) as error:
+            self.error = unreadable_stream(f"a frame of it cannot be read ({type(error).__name__})")
+        return out
+
+    def end(self) -> list[Delta]:
+        if self._plain is not None:
+            self.error = fault_in(self._plain) or unreadable_stream("it sent something else")
+        return []
+
+    def _event(self, message: EventStreamMessage, out: list[Delta]) -> None:
+        """Add what one frame means. Raises what decoding it raises."""
+        headers, payload = message.headers, message.payload
+        kind = headers.get(":event-type")
+        if kind == "contentBlockDelta":
+            self._delta(_block_delta.decode(payload), out)
+        elif kind == "contentBlockStart":
+            self._start(_block_start.decode(payload), out)
+        elif kind == "contentBlockStop":
+            self._stop(_block_stop.decode(payload).contentBlockIndex, out)
+        elif kind == "messageStart":
+            out.append(RoleDelta())
+        elif kind == "messageStop":
+            reason = _message_stop.decode(payload).stopReason
+            out.append(FinishDelta(finish_reason(reason, calls=self._calls > 0)))
+            self.whole = True
+        elif kind == "metadata":
+            usage = _metadata.decode(payload).usage
+            self.usage = tokens_of(usage) if usage is not None else None
+            self.ended = self.whole
+        elif kind is None:
+            self.error = _failure(headers, payload)
+
+    def _start(self, event: _BlockStart, out: list[Delta]) -> None:
+        block = self._open[event.contentBlockIndex] = _OpenBlock(reasoning=[])
+        use = event.start.toolUse
+        if use is None:
+            return
+        block.is_answer = use.name == ANSWER_TOOL
+        block.is_hidden = use.type == "server_tool_use"
+        if not block.is_answer and not block.is_hidden:
+            block.call = self._calls
+            self._calls += 1
+            out.append(ToolCallStart(block.call, use.toolUseId, use.name))
+
+    def _delta(self, event: _BlockDelta, out: list[Delta]) -> None:
+        piece = event.delta
+        if piece.text is not None:
+            out.append(TextDelta(piece.text))
+            return
+        block = self._open.get(event.contentBlockIndex)
+        if block is None:  # text and reasoning come without a start
+            block = self._open[event.contentBlockIndex] = _OpenBlock(reasoning=[])
+        if piece.toolUse is not None:
+            self._input(block, piece.toolUse.input, out)
+        elif piece.reasoningContent is not None:
+            _reason(block, piece.reasoningContent, out)
+        elif piece.citation is not None and (shown := citation(piece.citation)) is not None:
+            out.append(ExtraDelta({"annotations": [shown]}))
+
+    def _input(self, block: _OpenBlock, text: str, out: list[Delta]) -> None:
+        block.has_input = block.has_input or bool(text)
+        if block.is_answer:
+            out.append(TextDelta(text))
+        elif block.call >= 0 and text:
+            out.append(ToolCallArguments(block.call, text))
+
+    def _stop(self, index: int, out: list[Delta]) -> None:
+        block = self._open.pop(index, None)
+        if block is None:
+            return
+        if block.call >= 0 and not block.has_input:
+            out.append(ToolCallArguments(block.call, "{}"))
+        if block.redacted:
+            out.append(SignatureDelta(redacted(block.redacted, self._details)))
+            self._details += 1
+        elif block.reasoning or block.signature:
+            text = "".join(block.reasoning)
+            out.append(SignatureDelta(signed_text(text, block.signature or None, self._details)))
+            self._details += 1
+
+
+def _reason(block: _OpenBlock, piece: _ReasoningPiece, out: list[Delta]) -> None:
+    if piece.text is not None:
+        block.reasoning.append(piece.text)
+        out.append(ReasoningDelta(piece.text))
+    if piece.signature is not None:
+        block.signature += piece.signature
+    if piece.redactedContent is not None:
+        block.redacted += piece.redactedContent
+
+
+def _failure(headers: dict[str, Any], payload: bytes) -> UpstreamError:
+    """An exception that the service's model names, or an error that it does not."""
+    fault = fault_in(payload)
+    name = headers.get(":exception-type") or headers.get(":error-code") or ""
+    message = headers.get(":error-message") or (fault.message if fault is not None else "")
+    return named_error(str(name), str(message))

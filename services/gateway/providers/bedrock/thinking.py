@@ -1,0 +1,93 @@
+"""Reasoning: each maker has its own fields for it, which Converse passes through."""
+
+from typing import Any, Final
+
+from services.gateway.providers.anthropic.models import Traits, traits_of
+from services.gateway.providers.bedrock.families import Family
+from services.gateway.providers.bedrock.tools import forces_tool, wants_structure
+from services.gateway.providers.chat.policy import Fit
+from services.gateway.providers.chat.request import ChatRequest, Effort, JsonSchemaFormat
+
+MIN_BUDGET: Final = 1024
+_BUDGETS: Final[dict[str, int]] = {
+    "minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32768,
+}  # fmt: skip
+_THREE: Final[dict[Effort, str]] = {
+    "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
+}  # fmt: skip
+_NAMES: Final = ("reasoning_effort", "reasoning", "thinking")
+
+
+def thinking(chat: ChatRequest, family: Family, model: str, fit: Fit) -> dict[str, Any]:
+    """Further fields of the model that make it think; empty: it shall not, or cannot. Raises BadRequest."""
+    effort, budget = chat.effort, chat.thinking_budget
+    if budget == 0 or (effort in (None, "none") and budget is None):
+        return {}
+    if family == "anthropic":
+        return _claude(chat, effort, budget, model, fit)
+    level = _THREE.get(effort or "medium", "medium")
+    if family == "nova":
+        return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": level}}
+    if family == "gpt-oss":
+        return {"reasoning_effort": level}
+    _drop(chat, fit)
+    return {}
+
+
+def adaptive_effort(chat: ChatRequest, family: Family, model: str) -> str:
+    """`outputConfig.effort`, for those models that take one; empty for the others."""
+    if family != "anthropic" or not traits_of(model).adaptive:
+        return ""
+    effort, budget = chat.effort, chat.thinking_budget
+    if effort is None and budget is not None and budget > 0:
+        # These models take no budget of tokens; the effort that stands for about as much is said instead.
+        return next((name for name in ("low", "medium") if budget <= _BUDGETS[name]), "high")
+    return "low" if effort == "minimal" else effort or ""
+
+
+def _claude(
+    chat: ChatRequest, effort: Effort | None, budget: int | None, model: str, fit: Fit
+) -> dict[str, Any]:
+    traits = traits_of(model)
+    if forces_tool(chat) or not traits.thinks or (budget is None and _needs_answer_tool(chat, traits)):
+        # Claude does not think when it is made to call a tool; the tool is what the client cannot do without.
+        _drop(chat, fit)
+        return {}
+    asked = next(name for name in ("thinking", "reasoning", "reasoning_effort") if name in chat.names)
+    if traits.adaptive:
+        if budget is not None and budget > 0:
+            fit.drop(asked)
+        return {"thinking": {"type": "adaptive", "display": "summarized"}}
+    if budget is None:
+        return _within_limit(chat, _BUDGETS.get(effort or "medium", MIN_BUDGET), fit)
+    budget = MIN_BUDGET if budget < 0 else budget
+    if budget < MIN_BUDGET:
+        fit.refuse(asked, f"the least budget to think with is {MIN_BUDGET} tokens")
+    return _enabled(budget)
+
+
+def _needs_answer_tool(chat: ChatRequest, traits: Traits) -> bool:
+    """The answer must be JSON, and only a tool that must be called makes it so."""
+    if isinstance(chat.response_format, JsonSchemaFormat):
+        return not traits.schemas
+    return wants_structure(chat)
+
+
+def _within_limit(chat: ChatRequest, budget: int, fit: Fit) -> dict[str, Any]:
+    """An effort is a wish: it gives way to the client's limit on tokens, which holds the thinking as well."""
+    if chat.limit is not None and chat.limit <= budget:
+        budget = chat.limit * 3 // 4
+    if budget < MIN_BUDGET:
+        _drop(chat, fit)
+        return {}
+    return _enabled(budget)
+
+
+def _enabled(budget: int) -> dict[str, Any]:
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+
+
+def _drop(chat: ChatRequest, fit: Fit) -> None:
+    for name in _NAMES:
+        if name in chat.names:
+            fit.drop(name)

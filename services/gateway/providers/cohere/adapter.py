@@ -1,0 +1,147 @@
+"""Cohere's v2 API: chat, embeddings, rerank and the list of models."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.chat.translate import TranslatedRelay
+from services.gateway.providers.cohere.answer import read_chat_answer, read_embeddings, read_ranking
+from services.gateway.providers.cohere.request import chat_body
+from services.gateway.providers.cohere.stream import CohereStream
+from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
+from services.gateway.providers.operations import Operation
+from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.rerank import read_rerank
+from services.gateway.providers.wire_errors import error_from_answer, unreadable_answer
+from services.gateway.upstream.port import UpstreamRequest
+
+MODELS_PER_PAGE: Final = 1000
+"""The most that Cohere gives at once, and more than it has."""
+_PATHS: Final[Mapping[Operation, str]] = {
+    Operation.CHAT: "/v2/chat",
+    Operation.EMBEDDINGS: "/v2/embed",
+    Operation.RERANK: "/v2/rerank",
+}
+_EMBED_OWN: Final = ("truncate", "max_tokens", "priority")
+
+
+class _Model(msgspec.Struct):
+    name: str | None = None
+    is_deprecated: bool | None = None
+
+
+class _ModelList(msgspec.Struct):
+    models: list[_Model]
+
+
+_model_list: Final = msgspec.json.Decoder(_ModelList)
+_inputs: Final = msgspec.json.Decoder(str | list[str])
+
+
+class CohereAdapter:
+    """See Adapter."""
+
+    def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
+        return ()
+
+    def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
+        path = _PATHS.get(operation)
+        if path is None or not isinstance(body, JsonBody):
+            raise Unsupported(
+                f"{target.provider.name} (cohere) does not offer {operation.value.replace('.', ' ')}."
+            )
+        dropped: tuple[str, ...] = ()
+        streams = operation is Operation.CHAT and body.stream
+        if operation is Operation.CHAT:
+            sent, dropped = chat_body(body, target.model_on_wire)
+        elif operation is Operation.EMBEDDINGS:
+            sent = _embed_body(body, target.model_on_wire)
+        else:
+            sent = _rerank_body(body, target.model_on_wire)
+        headers = _headers(target, "text/event-stream" if streams else "application/json")
+        headers["content-type"] = "application/json"
+        request = UpstreamRequest("POST", _root(target) + path, headers, sent, target.timeouts)
+        return Prepared(request, streams, dropped)
+
+    def read_answer(
+        self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
+    ) -> Answer:
+        if not isinstance(body, JsonBody):
+            raise Unsupported("Cohere takes no forms.")
+        if operation is Operation.CHAT:
+            return read_chat_answer(body, answer)
+        return (
+            read_embeddings(body, answer) if operation is Operation.EMBEDDINGS else read_ranking(body, answer)
+        )
+
+    def relay(self, operation: Operation, options: RelayOptions) -> Relay:
+        return TranslatedRelay(options, CohereStream())
+
+    def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        return error_from_answer(status, headers, body)
+
+    def models_request(self, target: Target) -> UpstreamRequest | None:
+        url = f"{_root(target)}/v1/models?page_size={MODELS_PER_PAGE}"
+        return UpstreamRequest("GET", url, _headers(target, "application/json"), None, target.timeouts)
+
+    def read_models(self, answer: bytes) -> tuple[str, ...]:
+        try:
+            models = _model_list.decode(answer).models
+        except msgspec.DecodeError as error:
+            raise unreadable_answer() from error
+        return tuple(dict.fromkeys(model.name for model in models if model.name and not model.is_deprecated))
+
+
+def _embed_body(body: JsonBody, model: str) -> bytes:
+    try:
+        given = _inputs.decode(body.raw("input") or b"[]")
+    except msgspec.DecodeError as error:
+        raise BadRequest("`input` must be a text or a list of texts with Cohere.", param="input") from error
+    if not given:
+        raise BadRequest("You must send an input.", param="input")
+    fields: dict[str, Any] = {
+        "model": model,
+        "texts": [given] if isinstance(given, str) else given,
+        "input_type": body.text("input_type") or "search_document",
+        "embedding_types": ["float"],
+    }
+    dimensions = body.number("dimensions")
+    if dimensions is not None:
+        fields["output_dimension"] = dimensions
+    for name in _EMBED_OWN:
+        raw = body.raw(name)
+        if raw is not None:
+            fields[name] = msgspec.Raw(raw)
+    return msgspec.json.encode(fields)
+
+
+def _rerank_body(body: JsonBody, model: str) -> bytes:
+    asked = read_rerank(body)
+    fields: dict[str, Any] = {"model": model, "query": asked.query, "documents": asked.documents}
+    if asked.top_n is not None:
+        fields["top_n"] = asked.top_n
+    for name in ("max_tokens_per_doc", "priority"):
+        raw = body.raw(name)
+        if raw is not None:
+            fields[name] = msgspec.Raw(raw)
+    return msgspec.json.encode(fields)
+
+
+def _root(target: Target) -> str:
+    return target.provider.base_url.rstrip("/").removesuffix("/v2").removesuffix("/v1")
+
+
+def _headers(target: Target, accept: str) -> dict[str, str]:
+    headers = {"accept": accept}
+    if target.secret:
+        headers["authorization"] = f"Bearer {target.secret.strip()}"
+    for name, value in target.provider.headers.items():
+        headers[name.lower()] = value
+    return headers
+
+
+def proves_port(adapter: CohereAdapter) -> Adapter:
+    """Makes the type checker prove that the adapter fits its port."""
+    return adapter

@@ -1,0 +1,150 @@
+"""The Gemini API of Google AI Studio: `generateContent` and its relatives, with an API key."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.chat.request import read_chat
+from services.gateway.providers.chat.translate import TranslatedRelay
+from services.gateway.providers.errors import Unsupported, UpstreamError
+from services.gateway.providers.gemini.answer import read_chat_answer
+from services.gateway.providers.gemini.audio import (
+    read_speech,
+    read_transcript,
+    speech_body,
+    transcript_body,
+)
+from services.gateway.providers.gemini.contents import addresses_in
+from services.gateway.providers.gemini.embeddings import batch_body, read_embeddings
+from services.gateway.providers.gemini.errors import error_of_answer
+from services.gateway.providers.gemini.images import picture_body, read_pictures
+from services.gateway.providers.gemini.request import chat_body
+from services.gateway.providers.gemini.stream import GeminiTranslator
+from services.gateway.providers.multipart import MultipartBody
+from services.gateway.providers.operations import PICTURES, Operation
+from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.wire_errors import unreadable_answer
+from services.gateway.upstream.port import UpstreamRequest
+
+GENERATE: Final = "generateContent"
+STREAM: Final = "streamGenerateContent?alt=sse"
+_USED: Final = ("generateContent", "embedContent", "batchEmbedContents", "predict")
+
+
+class _Model(msgspec.Struct, rename="camel"):
+    name: str = ""
+    supported_generation_methods: list[str] | None = None
+
+
+class _ModelList(msgspec.Struct):
+    models: list[_Model] = []
+
+
+_models: Final = msgspec.json.Decoder(_ModelList)
+
+
+class GeminiAdapter:
+    """See Adapter."""
+
+    def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
+        return linked(operation, body)
+
+    def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
+        refuse_unknown(operation, target)
+        method, wire, dropped = _wire(operation, target, body)
+        url = f"{target.provider.base_url.rstrip('/')}/{quote(_resource(target.model_on_wire), safe='/')}:{method}"
+        request = UpstreamRequest("POST", url, headers_of(target), msgspec.json.encode(wire), target.timeouts)
+        return Prepared(request, method == STREAM, dropped)
+
+    def read_answer(
+        self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
+    ) -> Answer:
+        return read_gemini_answer(operation, body, answer)
+
+    def relay(self, operation: Operation, options: RelayOptions) -> Relay:
+        return TranslatedRelay(options, GeminiTranslator())
+
+    def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        return error_of_answer(status, headers, body)
+
+    def models_request(self, target: Target) -> UpstreamRequest | None:
+        url = f"{target.provider.base_url.rstrip('/')}/models?pageSize=1000"
+        return UpstreamRequest("GET", url, headers_of(target), None, target.timeouts)
+
+    def read_models(self, answer: bytes) -> tuple[str, ...]:
+        try:
+            listed = _models.decode(answer).models
+        except msgspec.DecodeError as error:
+            raise unreadable_answer() from error
+        usable = (
+            model.name.removeprefix("models/")
+            for model in listed
+            if model.supported_generation_methods is None
+            or any(method in _USED for method in model.supported_generation_methods)
+        )
+        return tuple(dict.fromkeys(name for name in usable if name))
+
+
+def _wire(
+    operation: Operation, target: Target, body: ParsedBody
+) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    """The method, its body and what was left out."""
+    model = target.model_on_wire
+    if isinstance(body, MultipartBody):
+        if operation is Operation.TRANSCRIPTIONS:
+            return GENERATE, *transcript_body(body)
+    elif operation is Operation.CHAT:
+        return STREAM if body.stream else GENERATE, *chat_body(read_chat(body), model, target.fetched)
+    elif operation is Operation.EMBEDDINGS:
+        return "batchEmbedContents", batch_body(body, _resource(model)), ()
+    elif operation is Operation.SPEECH:
+        return GENERATE, *speech_body(body)
+    return picture_body(body, model)
+
+
+def read_gemini_answer(operation: Operation, body: ParsedBody, answer: bytes) -> Answer:
+    """Whatever Google answers to an operation, of either of its platforms."""
+    if operation in PICTURES:
+        return read_pictures(body, answer)
+    if operation is Operation.EMBEDDINGS:
+        return read_embeddings(body, answer)
+    if operation is Operation.SPEECH:
+        return read_speech(body, answer)
+    if operation is Operation.TRANSCRIPTIONS:
+        return read_transcript(body, answer)
+    return read_chat_answer(body, answer)
+
+
+def linked(operation: Operation, body: ParsedBody) -> tuple[str, ...]:
+    """The addresses whose contents must stand in the request."""
+    if operation is not Operation.CHAT or not isinstance(body, JsonBody) or b"https:" not in body.raw_body:
+        return ()
+    return addresses_in(read_chat(body))
+
+
+def refuse_unknown(operation: Operation, target: Target) -> None:
+    if operation.value not in target.type.operations:
+        what = operation.value.replace(".", " ")
+        raise Unsupported(f"{target.provider.name} ({target.type.name}) does not offer {what}.")
+
+
+def headers_of(target: Target) -> dict[str, str]:
+    headers = {"accept": "*/*", "content-type": "application/json"}
+    if target.secret:
+        headers["x-goog-api-key"] = target.secret.strip()
+    for name, value in target.provider.headers.items():
+        headers[name.lower()] = value
+    return headers
+
+
+def _resource(model: str) -> str:
+    """`models/...`; a tuned model names its own collection."""
+    return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
+
+
+def proves_port(adapter: GeminiAdapter) -> Adapter:
+    """Makes the type checker prove that the adapter fits its port."""
+    return adapter

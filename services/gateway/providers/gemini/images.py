@@ -1,0 +1,175 @@
+"""Pictures: Imagen by `:predict`, Gemini's own by `:generateContent`, both answered as OpenAI's pictures in base64."""
+
+import base64
+from typing import Any, Final
+
+import msgspec
+
+from services.gateway.providers.answer import OpenAIAnswer
+from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.chat.completion import failed_answer, unix_now
+from services.gateway.providers.chat.images import media_type_of
+from services.gateway.providers.errors import BadRequest, UpstreamError
+from services.gateway.providers.gemini.answer import block_message, blocked, read_generated
+from services.gateway.providers.gemini.contents import inline
+from services.gateway.providers.gemini.errors import error_inside
+from services.gateway.providers.gemini.usage import usage_of
+from services.gateway.providers.gemini.wire import InlineData, predict_response
+from services.gateway.providers.multipart import MultipartBody
+from services.gateway.providers.usage import Usage
+from services.gateway.providers.wire_errors import unreadable_answer
+from shared.events import Tokens
+
+_IMAGEN_RATIOS: Final = ("1:1", "3:4", "4:3", "9:16", "16:9")
+_GEMINI_RATIOS: Final = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+_IGNORED: Final = (
+    "quality",
+    "style",
+    "background",
+    "moderation",
+    "output_format",
+    "output_compression",
+    "user",
+)
+MAX_IMAGES: Final = 4
+
+
+def is_imagen(model: str) -> bool:
+    return model.startswith(("imagen", "imagegeneration"))
+
+
+def picture_body(body: ParsedBody, model: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    """The method, its body and what was left out. Raises BadRequest."""
+    prompt = body.text("prompt")
+    if not prompt:
+        raise BadRequest("`prompt` must say what to draw.", param="prompt")
+    dropped = [name for name in _IGNORED if name in body]
+    if body.text("response_format") == "url":
+        dropped.append("response_format")  # there are no addresses: the picture itself is the answer
+    ratio = _ratio(body, _IMAGEN_RATIOS if is_imagen(model) else _GEMINI_RATIOS, dropped)
+    if is_imagen(model):
+        return "predict", _imagen(body, prompt, ratio), tuple(dropped)
+    if body.n > 1:
+        raise BadRequest("`n` cannot be used with this model: it draws one picture at a time.", param="n")
+    config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"]}
+    if ratio:
+        config["imageConfig"] = {"aspectRatio": ratio}
+    parts = [*_sources(body), {"text": prompt}]
+    contents = [{"role": "user", "parts": parts}]
+    return "generateContent", {"contents": contents, "generationConfig": config}, tuple(dropped)
+
+
+def read_pictures(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
+    """Never raises: an answer that cannot be read, or holds no picture, has its `error` set."""
+    found = _predicted(answer)
+    if found is None:
+        found = _generated(answer)
+    if isinstance(found, UpstreamError):
+        return failed_answer(answer, found)
+    pictures, usage, said = found
+    data = [{"b64_json": picture.data, **({"revised_prompt": said} if said else {})} for picture in pictures]
+    tokens = usage.tokens
+    counts = {
+        "input_tokens": tokens.prompt,
+        "output_tokens": tokens.completion,
+        "total_tokens": tokens.prompt + tokens.completion,
+        "input_tokens_details": {"text_tokens": tokens.prompt, "image_tokens": 0},
+    }
+    document: dict[str, Any] = {"created": unix_now(), "data": data}
+    document["output_format"] = pictures[0].mime_type.removeprefix("image/") or "png"
+    if tokens.prompt or tokens.completion:
+        document["usage"] = counts
+    fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document.items()}
+    return OpenAIAnswer(msgspec.json.encode(fields), "application/json", usage, fields=fields)
+
+
+_Found = tuple[list[InlineData], Usage, str]
+
+
+def _predicted(answer: bytes) -> _Found | UpstreamError | None:
+    """Imagen's pictures; None when the answer is not of `:predict`."""
+    try:
+        response = predict_response.decode(answer)
+    except msgspec.DecodeError:
+        return unreadable_answer()
+    error = error_inside(bytes(response.error))
+    if error is not None:
+        return error
+    pictures = [
+        InlineData(one.mime_type, one.bytes_base64_encoded)
+        for one in response.predictions
+        if one.bytes_base64_encoded
+    ]
+    if pictures:
+        said = next((one.prompt for one in response.predictions if one.prompt), "")
+        return pictures, Usage(Tokens(images=len(pictures))), said
+    reasons = [one.rai_filtered_reason for one in response.predictions if one.rai_filtered_reason]
+    if reasons or (b'"candidates"' not in answer and b'"promptFeedback"' not in answer):
+        return _filtered(reasons[0] if reasons else "The provider filtered out all pictures.")
+    return None
+
+
+def _generated(answer: bytes) -> _Found | UpstreamError:
+    response = read_generated(answer)
+    if isinstance(response, UpstreamError):
+        return response
+    parts = [part for one in response.candidates for part in one.content.parts if not part.thought]
+    pictures = [part.inline_data for part in parts if part.inline_data is not None]
+    said = "".join(part.text or "" for part in parts)
+    if not pictures:
+        if blocked(response.prompt_feedback):
+            return _filtered(block_message(response.prompt_feedback))
+        reason = response.candidates[0].finish_reason if response.candidates else "no candidates"
+        return _filtered(said or f"The model drew no picture ({reason}).")
+    reported = response.usage_metadata
+    usage = Usage(Tokens(images=len(pictures)))
+    return pictures, usage_of(reported, images=len(pictures)) if reported is not None else usage, said
+
+
+def _filtered(message: str) -> UpstreamError:
+    return UpstreamError(
+        status=400, message=message, code="content_filter", type="image_generation_user_error"
+    )
+
+
+def _imagen(body: ParsedBody, prompt: str, ratio: str) -> dict[str, Any]:
+    if isinstance(body, MultipartBody):
+        raise BadRequest("`model`: Imagen changes no pictures; use a Gemini image model.", param="model")
+    if body.n > MAX_IMAGES:
+        raise BadRequest(f"`n` cannot be above {MAX_IMAGES} with this model.", param="n")
+    parameters: dict[str, Any] = {"sampleCount": body.n, "includeRaiReason": True}
+    if ratio:
+        parameters["aspectRatio"] = ratio
+    return {"instances": [{"prompt": prompt}], "parameters": parameters}
+
+
+def _sources(body: ParsedBody) -> list[dict[str, Any]]:
+    """The pictures to change."""
+    if isinstance(body, JsonBody):
+        return []
+    if any(part.name == "mask" for part in body.files):
+        raise BadRequest(
+            "`mask` cannot be used with this model: say in the prompt what to change.", param="mask"
+        )
+    pictures = [body.content_of(part) for part in body.files if part.name.startswith("image")]
+    if not pictures:
+        raise BadRequest("`image` must hold the picture to change.", param="image")
+    return [inline(media_type_of(one) or "image/png", base64.b64encode(one).decode()) for one in pictures]
+
+
+def _ratio(body: ParsedBody, known: tuple[str, ...], dropped: list[str]) -> str:
+    """The ratio nearest to the size asked for; empty where none was asked for."""
+    size = body.text("size") or "auto"
+    if size == "auto":
+        return ""
+    width, _, height = size.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise BadRequest("`size` must be like '1024x1024'.", param="size")
+    wanted = int(width) / int(height)
+    dropped.append("size")  # the ratio is kept, the number of pixels is the model's
+    return min(known, key=lambda ratio: abs(_value(ratio) / wanted - 1))
+
+
+def _value(ratio: str) -> float:
+    width, _, height = ratio.partition(":")
+    return int(width) / int(height)

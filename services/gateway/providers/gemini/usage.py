@@ -1,0 +1,52 @@
+"""Gemini's token counts in our terms."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from services.gateway.providers.gemini.wire import ModalityCount, UsageMetadata
+from services.gateway.providers.usage import Usage
+from shared.events import Tokens
+
+FINISH_REASONS: Final[Mapping[str, str]] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "LANGUAGE": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "ESCALATION": "content_filter",
+    "PUP_LIMITED_DISABLED": "content_filter",
+}
+UNSPECIFIED: Final = "FINISH_REASON_UNSPECIFIED"
+
+
+def finish_reason_of(reason: str, *, calls_tools: bool) -> str:
+    """OpenAI's word for it. A malformed call or another fault of the model's ends the answer all the same: `stop`."""
+    found = FINISH_REASONS.get(reason, "stop")
+    return "tool_calls" if calls_tools and found == "stop" else found
+
+
+def usage_of(counts: UsageMetadata, *, images: int = 0) -> Usage:
+    """Thoughts are counted beside the candidates, and what tools put into the prompt beside the prompt."""
+    return Usage(
+        Tokens(
+            prompt=counts.prompt_token_count + counts.tool_use_prompt_token_count,
+            completion=counts.candidates_token_count + counts.thoughts_token_count,
+            cached_read=counts.cached_content_token_count,
+            reasoning=counts.thoughts_token_count,
+            prompt_audio=_audio(counts.prompt_tokens_details),
+            completion_audio=_audio(counts.candidates_tokens_details),
+            images=images,
+        )
+    )
+
+
+def _audio(details: Iterable[ModalityCount]) -> int:
+    return sum(detail.token_count for detail in details if detail.modality == "AUDIO")

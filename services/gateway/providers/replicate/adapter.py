@@ -1,0 +1,126 @@
+"""Replicate: predictions that are created, waited for or followed, for chats and pictures."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.chat.translate import TranslatedRelay
+from services.gateway.providers.errors import Unsupported, UpstreamError
+from services.gateway.providers.operations import Operation
+from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.replicate.answer import read_prediction
+from services.gateway.providers.replicate.predictions import followed, until_finished
+from services.gateway.providers.replicate.request import chat_input, picture_input
+from services.gateway.providers.replicate.stream import ReplicateStream
+from services.gateway.providers.wire_errors import error_from_answer, unreadable_answer
+from services.gateway.upstream.port import UpstreamRequest
+
+DEPLOYMENT: Final = "deployments/"
+"""Before the `{owner}/{name}` of a deployment."""
+MAX_WAIT_S: Final = 60
+"""The longest that Replicate holds the answer to `Prefer: wait` back."""
+_VERSION: Final = re.compile(r"(?:[^/:]+/[^/:]+:)?([0-9a-f]{64})")
+
+
+class _Deployment(msgspec.Struct):
+    owner: str
+    name: str
+
+
+class _DeploymentList(msgspec.Struct):
+    results: list[_Deployment]
+
+
+_deployments: Final = msgspec.json.Decoder(_DeploymentList)
+
+
+class ReplicateAdapter:
+    """See Adapter."""
+
+    def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
+        return ()
+
+    def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
+        if operation not in (Operation.CHAT, Operation.IMAGES) or not isinstance(body, JsonBody):
+            raise Unsupported(
+                f"{target.provider.name} (replicate) does not offer {operation.value.replace('.', ' ')}."
+            )
+        model, streams = target.model_on_wire, operation is Operation.CHAT and body.stream
+        given, dropped = chat_input(body, model) if operation is Operation.CHAT else picture_input(body)
+        path, fields = _address(model)
+        fields["input"] = given
+        headers = _headers(target)
+        headers["content-type"] = "application/json"
+        if streams:
+            fields["stream"] = True
+        else:
+            headers["prefer"] = _patience(target)
+        root = _root(target)
+        request = UpstreamRequest("POST", root + path, headers, msgspec.json.encode(fields), target.timeouts)
+        predictions = f"{root}/v1/predictions"
+        in_base64 = operation is Operation.IMAGES and body.text("response_format") == "b64_json"
+        converse = followed(predictions) if streams else until_finished(predictions, fetch_files=in_base64)
+        return Prepared(request, streams, dropped, converse)
+
+    def read_answer(
+        self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
+    ) -> Answer:
+        if not isinstance(body, JsonBody):
+            raise Unsupported("Replicate takes no forms.")
+        return read_prediction(operation, body, answer)
+
+    def relay(self, operation: Operation, options: RelayOptions) -> Relay:
+        return TranslatedRelay(options, ReplicateStream())
+
+    def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        return error_from_answer(status, headers, body)
+
+    def models_request(self, target: Target) -> UpstreamRequest | None:
+        """The account's own deployments: everybody's models are too many to list."""
+        url = f"{_root(target)}/v1/deployments"
+        return UpstreamRequest("GET", url, _headers(target), None, target.timeouts)
+
+    def read_models(self, answer: bytes) -> tuple[str, ...]:
+        try:
+            found = _deployments.decode(answer).results
+        except msgspec.DecodeError as error:
+            raise unreadable_answer() from error
+        return tuple(f"{DEPLOYMENT}{item.owner}/{item.name}" for item in found)
+
+
+def _address(model: str) -> tuple[str, dict[str, Any]]:
+    """Where a prediction of the model is created, and what its body must name."""
+    version = _VERSION.fullmatch(model)
+    if version is not None:
+        return "/v1/predictions", {"version": version[1]}
+    if model.startswith(DEPLOYMENT):
+        return f"/v1/deployments/{quote(model.removeprefix(DEPLOYMENT))}/predictions", {}
+    return f"/v1/models/{quote(model)}/predictions", {}
+
+
+def _patience(target: Target) -> str:
+    """`Prefer`: the answer is held back, but no longer than we wait for its first byte."""
+    wait_s = int(min(target.timeouts.first_byte, target.timeouts.total)) - 1
+    return "wait" if wait_s >= MAX_WAIT_S else f"wait={max(1, wait_s)}"
+
+
+def _root(target: Target) -> str:
+    return target.provider.base_url.rstrip("/").removesuffix("/v1")
+
+
+def _headers(target: Target) -> dict[str, str]:
+    headers = {"accept": "application/json"}
+    if target.secret:
+        headers["authorization"] = f"Bearer {target.secret.strip()}"
+    for name, value in target.provider.headers.items():
+        headers[name.lower()] = value
+    return headers
+
+
+def proves_port(adapter: ReplicateAdapter) -> Adapter:
+    """Makes the type checker prove that the adapter fits its port."""
+    return adapter

@@ -1,0 +1,142 @@
+"""What clients ask of Replicate, as inputs of a prediction."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from services.gateway.providers.body import JsonBody
+from services.gateway.providers.chat.policy import CHANGES_MEANING, Fit, Policy, fit
+from services.gateway.providers.chat.request import (
+    ChatRequest,
+    ImagePart,
+    Message,
+    RefusalPart,
+    TextPart,
+    read_chat,
+)
+from services.gateway.providers.errors import BadRequest
+
+Json = dict[str, Any]
+
+_POLICY: Final = Policy(
+    "Replicate",
+    keeps=frozenset(
+        {
+            "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "seed", "input",
+            "presence_penalty", "frequency_penalty", "reasoning_effort",
+        }
+    ),
+    refuses=CHANGES_MEANING,
+)  # fmt: skip
+_TAKES_MESSAGES: Final = "openai/"
+"""Models of this owner take a conversation; all others take one prompt."""
+_SPEAKERS: Final[Mapping[str, str]] = {"user": "User", "assistant": "Assistant"}
+_IMAGE_OWN: Final = ("seed", "negative_prompt", "num_inference_steps", "guidance_scale", "output_format")
+_IMAGE_IGNORED: Final = ("quality", "style", "background", "moderation", "output_compression")
+_input: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def chat_input(body: JsonBody, model: str) -> tuple[Json, tuple[str, ...]]:
+    """The inputs of a model of texts, and what was left out. Raises BadRequest.
+
+    A client's own `input` object names further inputs of the model, which differ from one to the other.
+    """
+    chat = read_chat(body)
+    fitted = fit(_POLICY, chat)
+    values = _conversation(body, chat) if model.startswith(_TAKES_MESSAGES) else _flattened(chat, fitted)
+    values |= {
+        "temperature": chat.temperature,
+        "top_p": chat.top_p,
+        "top_k": chat.top_k,
+        "seed": chat.seed,
+        "presence_penalty": chat.presence_penalty,
+        "frequency_penalty": chat.frequency_penalty,
+        "reasoning_effort": chat.reasoning_effort,
+    }
+    return {name: value for name, value in values.items() if value is not None} | _own(body), fitted.dropped
+
+
+def picture_input(body: JsonBody) -> tuple[Json, tuple[str, ...]]:
+    """The inputs of a model of pictures, and what was left out. Raises BadRequest."""
+    prompt = body.text("prompt")
+    if not prompt:
+        raise BadRequest("You must send a prompt.", param="prompt")
+    values: Json = {"prompt": prompt}
+    if body.n > 1:
+        values["num_outputs"] = body.n
+    size = body.text("size")
+    if size and size != "auto":
+        values |= _dimensions(size)
+    for name in _IMAGE_OWN:
+        raw = body.raw(name)
+        if raw is not None:
+            values[name] = msgspec.Raw(raw)
+    return values | _own(body), tuple(sorted(body.names & set(_IMAGE_IGNORED)))
+
+
+def _own(body: JsonBody) -> Json:
+    try:
+        return dict(_input.decode(body.raw("input") or b"{}"))
+    except msgspec.DecodeError as error:
+        raise BadRequest("`input` must be an object of the model's inputs.", param="input") from error
+
+
+def _dimensions(size: str) -> Json:
+    """Models take either the shape or both sides; what a model does not know it ignores."""
+    width, _, height = size.partition("x")
+    if not width.isdecimal() or not height.isdecimal() or not int(width) or not int(height):
+        raise BadRequest("`size` must be WIDTHxHEIGHT.", param="size")
+    w, h = int(width), int(height)
+    common = math.gcd(w, h)
+    return {"aspect_ratio": f"{w // common}:{h // common}", "width": w, "height": h}
+
+
+def _conversation(body: JsonBody, chat: ChatRequest) -> Json:
+    if chat.stops:
+        raise BadRequest("`stop` cannot be used with this model.", param="stop")
+    return {
+        "messages": msgspec.Raw(body.raw("messages") or b"[]"),
+        "max_completion_tokens": chat.limit,
+    }
+
+
+def _flattened(chat: ChatRequest, fitted: Fit) -> Json:
+    """One prompt. A single question stands as it is; a conversation is told with its speakers."""
+    system: list[str] = []
+    said: list[tuple[str, str]] = []
+    images: list[str] = []
+    for at, message in enumerate(chat.messages):
+        where = f"messages[{at}]"
+        if message.role == "tool" or message.tool_calls:
+            fitted.refuse(where, "Replicate's models have no tools")
+        text = _text(message, where, images, fitted)
+        if message.role in ("system", "developer"):
+            system.append(text)
+        else:
+            said.append((_SPEAKERS[message.role], text))
+    alone = len(said) == 1 and said[0][0] == "User"
+    turns = [f"{speaker}: {text}" for speaker, text in said]
+    return {
+        "prompt": said[0][1] if alone else "\n\n".join([*turns, "Assistant:"]),
+        "system_prompt": "\n\n".join(system) or None,
+        "image_input": images or None,
+        "max_tokens": chat.limit,
+        "stop_sequences": ",".join(chat.stops) or None,
+    }
+
+
+def _text(message: Message, where: str, images: list[str], fitted: Fit) -> str:
+    """The text of a message; its pictures are put with the others."""
+    texts = []
+    for at, part in enumerate(message.parts):
+        if isinstance(part, TextPart):
+            texts.append(part.text)
+        elif isinstance(part, RefusalPart):
+            texts.append(part.refusal)
+        elif isinstance(part, ImagePart):
+            images.append(part.image_url.url)
+        else:
+            fitted.refuse(f"{where}.content[{at}]", "Replicate's models take text and pictures")
+    return "".join(texts)

@@ -1,0 +1,151 @@
+"""The response object around the output: what was asked, what came of it, what it used."""
+
+from typing import Any, Final
+
+import msgspec
+
+from services.gateway.providers.body import JsonBody
+from services.gateway.providers.chat.completion import new_id, unix_now
+from services.gateway.providers.responses.items import Json
+from services.gateway.providers.responses.request import Function, reasoning_of, tools_of
+from services.gateway.providers.usage import Usage
+
+_NULL: Final = msgspec.Raw(b"null")
+_TEXT: Final = msgspec.Raw(b'{"format":{"type":"text"}}')
+_ECHOED: Final = (
+    ("instructions", _NULL),
+    ("max_output_tokens", _NULL),
+    ("max_tool_calls", _NULL),
+    ("metadata", msgspec.Raw(b"{}")),
+    ("parallel_tool_calls", msgspec.Raw(b"true")),
+    ("prompt_cache_key", _NULL),
+    ("safety_identifier", _NULL),
+    ("temperature", _NULL),
+    ("text", _TEXT),
+    ("tool_choice", msgspec.Raw(b'"auto"')),
+    ("top_logprobs", _NULL),
+    ("top_p", _NULL),
+    ("truncation", msgspec.Raw(b'"disabled"')),
+    ("user", _NULL),
+)
+"""What the response repeats of the request, and what stands there otherwise."""
+_UNFINISHED: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+class Envelope:
+    """One response: the same from its creation to its end but for what `document` is given."""
+
+    def __init__(
+        self, body: JsonBody, *, chat_id: str | None, model: str | None, created: int | None
+    ) -> None:
+        self.key = (chat_id or new_id("")).removeprefix("chatcmpl-")
+        """What its id and those of its items have in common."""
+        reasoning = reasoning_of(body)
+        self._head: Json = {
+            "id": f"resp_{self.key}",
+            "object": "response",
+            "created_at": created or unix_now(),
+            "model": model or body.model,
+            "previous_response_id": None,
+            "reasoning": {
+                "effort": reasoning.effort,
+                "summary": reasoning.summary or reasoning.generate_summary,
+            },
+            "store": False,
+            "tools": [_tool(tool.called) for tool in tools_of(body)],
+        }
+        for name, default in _ECHOED:
+            raw = body.raw(name)
+            self._head[name] = msgspec.Raw(raw) if raw is not None else default
+
+    def document(
+        self,
+        status: str,
+        output: list[Json],
+        usage: Json | None = None,
+        *,
+        finish_reason: str = "",
+        service_tier: str | None = None,
+    ) -> Json:
+        """The response object as it is now."""
+        reason = _UNFINISHED.get(finish_reason)
+        return {
+            **self._head,
+            "status": status,
+            "background": False,
+            "error": None,
+            "incomplete_details": {"reason": reason} if reason is not None else None,
+            "output": output,
+            "service_tier": service_tier,
+            "usage": usage,
+        }
+
+
+def status_of(finish_reason: str) -> str:
+    """OpenAI's word for how a response ended, of its word for how a chat did."""
+    return "incomplete" if finish_reason in _UNFINISHED else "completed"
+
+
+def usage_of(usage: Usage, cost: msgspec.Raw | None = None) -> Json:
+    """A Responses `usage` object."""
+    tokens = usage.tokens
+    counts: Json = {
+        "input_tokens": tokens.prompt,
+        "input_tokens_details": {
+            "cached_tokens": tokens.cached_read,
+            "cache_write_tokens": tokens.cache_write,
+        },
+        "output_tokens": tokens.completion,
+        "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
+        "total_tokens": tokens.prompt + tokens.completion,
+    }
+    if usage.estimated:
+        counts["estimated"] = True
+    if cost is not None:
+        counts["cost"] = cost
+    return counts
+
+
+def message_item(item_id: str, parts: list[Json], status: str) -> Json:
+    return {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": parts}
+
+
+def text_part(text: str, logprobs: list[Any] | None = None, annotations: list[Any] | None = None) -> Json:
+    return {"type": "output_text", "annotations": annotations or [], "logprobs": logprobs or [], "text": text}
+
+
+def refusal_part(text: str) -> Json:
+    return {"type": "refusal", "refusal": text}
+
+
+def reasoning_item(item_id: str, text: str, encrypted: str | None) -> Json:
+    """The visible reasoning as its summary: what chat providers show is what they want to be seen."""
+    item: Json = {
+        "type": "reasoning",
+        "id": item_id,
+        "summary": [{"type": "summary_text", "text": text}] if text else [],
+    }
+    if encrypted is not None:
+        item["encrypted_content"] = encrypted
+    return item
+
+
+def call_item(item_id: str, call_id: str, name: str, arguments: str, status: str) -> Json:
+    return {
+        "type": "function_call",
+        "id": item_id,
+        "status": status,
+        "call_id": call_id,
+        "name": name,
+        "arguments": arguments,
+    }
+
+
+def _tool(function: Function) -> Json:
+    return {
+        "type": "function",
+        "name": function.name,
+        "description": function.description,
+        "parameters": function.parameters,
+        "strict": function.strict,
+    }

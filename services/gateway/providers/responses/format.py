@@ -1,0 +1,47 @@
+"""OpenAI's Responses format for models of any provider."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from services.gateway.errors import ClientError, error_body
+from services.gateway.providers.body import JsonBody
+from services.gateway.providers.inbound import ChunkTranslator, Inbound
+from services.gateway.providers.responses.answer import answer_of
+from services.gateway.providers.responses.request import left_out, to_chat
+from services.gateway.providers.responses.stream import ResponseEvents
+from services.gateway.providers.usage import Usage
+
+
+class ResponsesFormat:
+    """See Inbound."""
+
+    def to_chat(self, body: JsonBody) -> JsonBody:
+        return to_chat(body)
+
+    def dropped(self, body: JsonBody) -> tuple[str, ...]:
+        return left_out(body)
+
+    def answer(self, body: JsonBody, chat: Mapping[str, msgspec.Raw], usage: Usage) -> bytes:
+        return answer_of(body, chat, usage)
+
+    def translator(self, body: JsonBody) -> ChunkTranslator:
+        return ResponseEvents(body)
+
+    def error_body(self, error: ClientError) -> bytes:
+        return error_body(error)
+
+    def error_event(self, error: ClientError) -> bytes:
+        told = {
+            "type": "error",
+            "sequence_number": 0,
+            "code": error.shown_code,
+            "message": error.message,
+            "param": error.param,
+        }
+        return b"event: error\ndata: " + msgspec.json.encode(told) + b"\n\n"
+
+
+def proves_format(form: ResponsesFormat) -> Inbound:
+    """Makes the type checker prove that the format fits its port."""
+    return form

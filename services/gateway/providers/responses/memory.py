@@ -1,0 +1,41 @@
+"""What a provider wants back with the next turn (signatures of reasoning, marks on calls), inside a reasoning item.
+
+The Responses API has one field for what only the server can read: `encrypted_content`. Clients that store nothing
+send it back as it came.
+"""
+
+import base64
+import binascii
+from typing import Any, Final
+
+import msgspec
+
+_MARK: Final = "finops1."
+"""Tells ours from what another server wrote, which is of no use to a chat."""
+
+
+class Memory(msgspec.Struct):
+    """`details`: the `reasoning_details` of a message. `calls`: call id -> its `extra_content`."""
+
+    details: list[Any] = []
+    calls: dict[str, Any] = {}
+
+
+_memory: Final = msgspec.json.Decoder(Memory)
+
+
+def sealed(memory: Memory) -> str | None:
+    """As the text of `encrypted_content`; None when there is nothing to remember."""
+    if not memory.details and not memory.calls:
+        return None
+    return _MARK + base64.urlsafe_b64encode(msgspec.json.encode(memory)).decode()
+
+
+def remembered(text: str | None) -> Memory:
+    """What `sealed` wrote; empty for anything else."""
+    if not text or not text.startswith(_MARK):
+        return Memory()
+    try:
+        return _memory.decode(base64.urlsafe_b64decode(text[len(_MARK) :]))
+    except (binascii.Error, ValueError):
+        return Memory()  # cut or changed on the way: the provider reasons anew

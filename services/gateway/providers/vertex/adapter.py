@@ -1,0 +1,162 @@
+"""Vertex AI: Google's models by `generateContent`, Claude and Mistral in their own formats, the rest in OpenAI's."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from services.gateway.providers.answer import read_openai_answer
+from services.gateway.providers.anthropic.adapter import API_VERSION
+from services.gateway.providers.anthropic.answer import read_message
+from services.gateway.providers.anthropic.errors import error_from_messages
+from services.gateway.providers.anthropic.request import messages_body
+from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.chat.request import read_chat
+from services.gateway.providers.errors import Unsupported, UpstreamError
+from services.gateway.providers.gemini.adapter import (
+    GENERATE,
+    STREAM,
+    linked,
+    read_gemini_answer,
+    refuse_unknown,
+)
+from services.gateway.providers.gemini.embeddings import predict_body, vertex_embed_body
+from services.gateway.providers.gemini.errors import error_of_answer
+from services.gateway.providers.gemini.images import picture_body
+from services.gateway.providers.gemini.request import chat_body
+from services.gateway.providers.operations import Operation
+from services.gateway.providers.parameters import COMPATIBLE, adjust
+from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.vertex.client import with_token
+from services.gateway.providers.vertex.location import Place, place_of
+from services.gateway.providers.vertex.relay import VertexRelay, format_of
+from services.gateway.upstream.port import UpstreamRequest
+
+_ACCESS_TOKEN: Final = "ya29."
+_Built = tuple[str, bytes, tuple[str, ...]]
+"""Address, body and what was left out."""
+
+
+class VertexAdapter:
+    """See Adapter. Its requests go through a TokenClient."""
+
+    def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
+        return linked(operation, body)
+
+    def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
+        refuse_unknown(operation, target)
+        place = place_of(target, needs_project=not _is_api_key(target.secret))
+        streams = body.stream and operation is Operation.CHAT
+        if place.publisher in ("google", "endpoint"):
+            url, data, dropped = _google(operation, place, target, body)
+        elif operation is not Operation.CHAT or not isinstance(body, JsonBody):
+            raise Unsupported(f"{target.model} at {target.provider.name} does not offer {operation.value}.")
+        elif place.publisher == "anthropic":
+            url, data, dropped = _claude(place, target, body)
+        else:
+            url, data, dropped = _openai(place, body)
+        request = UpstreamRequest("POST", url, _headers(target), data, target.timeouts)
+        return Prepared(_authorised(request, target.secret), streams, dropped)
+
+    def read_answer(
+        self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
+    ) -> Answer:
+        found = format_of(answer) if operation is Operation.CHAT else "google"
+        if found == "anthropic":
+            return read_message(answer)
+        if found == "openai":
+            return read_openai_answer(operation, body, headers, answer)
+        return read_gemini_answer(operation, body, answer)
+
+    def relay(self, operation: Operation, options: RelayOptions) -> Relay:
+        return VertexRelay(options)
+
+    def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        if format_of(body) == "anthropic":
+            return error_from_messages(status, headers, body)
+        return error_of_answer(status, headers, body)
+
+    def models_request(self, target: Target) -> UpstreamRequest | None:
+        return None  # each publisher has a list of its own, and the rest of the models has none
+
+    def read_models(self, answer: bytes) -> tuple[str, ...]:
+        return ()
+
+
+def _google(operation: Operation, place: Place, target: Target, body: ParsedBody) -> _Built:
+    dropped: tuple[str, ...] = ()
+    version, method = "v1", GENERATE
+    wire: dict[str, Any]
+    if operation is Operation.CHAT and isinstance(body, JsonBody):
+        wire, dropped = chat_body(read_chat(body), place.model, target.fetched, tiers=False)
+        method = STREAM if body.stream else GENERATE
+    elif operation is Operation.EMBEDDINGS and isinstance(body, JsonBody):
+        if "gemini" in place.model:
+            version = "v1beta1"
+            method, wire = vertex_embed_body(body)
+        else:
+            method, wire = "predict", predict_body(body)
+    else:
+        method, wire, dropped = picture_body(body, place.model)
+    return place.url(method, version), msgspec.json.encode(wire), dropped
+
+
+def _claude(place: Place, target: Target, body: JsonBody) -> _Built:
+    """Anthropic's body without the model, which the address names, and with the version, which is a header there."""
+    said = messages_body(read_chat(body), place.model, target.fetched)
+    wire = {"anthropic_version": API_VERSION, **said.fields}
+    if body.stream:
+        wire["stream"] = True
+    betas = target.provider.headers.get("anthropic-beta", "")
+    if betas:
+        wire["anthropic_beta"] = [beta.strip() for beta in betas.split(",")]
+    return place.url(_raw(body)), msgspec.json.encode(wire), said.dropped
+
+
+def _openai(place: Place, body: JsonBody) -> _Built:
+    mistral = place.publisher == "mistralai"
+    adjusted = adjust("mistral" if mistral else COMPATIBLE, Operation.CHAT, place.model, body)
+    url = place.url(_raw(body)) if mistral else f"{place.openai_url}/chat/completions"
+    data = body.with_changes(adjusted.changes, adjusted.drop)
+    return url, data, tuple(sorted(adjusted.dropped))
+
+
+def _raw(body: JsonBody) -> str:
+    return "streamRawPredict" if body.stream else "rawPredict"
+
+
+def _headers(target: Target) -> dict[str, str]:
+    headers = {"accept": "*/*", "content-type": "application/json"}
+    secret = target.secret.strip()
+    if secret.startswith(_ACCESS_TOKEN):
+        headers["authorization"] = f"Bearer {secret}"
+    elif _is_api_key(secret):
+        headers["x-goog-api-key"] = secret
+    for name, value in target.provider.headers.items():
+        if name.lower() != "anthropic-beta":
+            headers[name.lower()] = value
+    return headers
+
+
+def _authorised(request: UpstreamRequest, secret: str) -> UpstreamRequest:
+    """With a token for the credential, unless the secret itself is what is sent."""
+    secret = secret.strip()
+    if secret.startswith(_ACCESS_TOKEN) or _is_api_key(secret):
+        return request
+    return with_token(request, secret)
+
+
+def _is_api_key(secret: str) -> bool:
+    """Neither a key in JSON nor the path of one, nor a token, nor nothing at all."""
+    secret = secret.strip()
+    return (
+        bool(secret)
+        and not secret.startswith(("{", _ACCESS_TOKEN))
+        and "/" not in secret
+        and "\\" not in secret
+    )
+
+
+def proves_port(adapter: VertexAdapter) -> Adapter:
+    """Makes the type checker prove that the adapter fits its port."""
+    return adapter

@@ -1,0 +1,103 @@
+"""An upstream client that puts an access token on each request that wants one, fetched ahead of its expiry."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from multidict import CIMultiDict
+
+from services.gateway.providers.vertex.google import GoogleCredential
+from services.gateway.providers.vertex.tokens import Fetch, TokenRefused, TokenSource, TokenUnavailable
+from services.gateway.upstream.port import (
+    UpstreamClient,
+    UpstreamConnectFailed,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamTooLarge,
+)
+
+MAX_SOURCES: Final = 1_000
+UNAUTHENTICATED: Final = 401
+
+
+@dataclass(slots=True)
+class TokenRequest(UpstreamRequest):
+    """A request that is sent with an access token for the credential in `secret`, which is never sent itself."""
+
+    secret: str = field(default="", repr=False)
+
+
+class TokenClient:
+    """See UpstreamClient. Tokens are kept in memory only, one source for each credential."""
+
+    def __init__(
+        self,
+        network: UpstreamClient,
+        fetch_for: Callable[[str], Fetch] = lambda secret: GoogleCredential(secret).fetch,
+    ) -> None:
+        """`network` belongs to whoever made it; `close` leaves it open."""
+        self._network = network
+        self._fetch_for = fetch_for
+        self._sources: dict[str, TokenSource] = {}
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        if not isinstance(request, TokenRequest):
+            return await self._network.send(request)
+        source = self._source(request.secret)
+        try:
+            token = await source.token()
+        except TokenUnavailable as error:
+            raise UpstreamConnectFailed(str(error)) from error
+        except TokenRefused as error:
+            return Refusal(str(error))
+        headers = {**request.headers, "authorization": f"Bearer {token}"}
+        response = await self._network.send(
+            UpstreamRequest(request.method, request.url, headers, request.body, request.timeouts)
+        )
+        if response.status == UNAUTHENTICATED:
+            source.forget()
+        return response
+
+    async def close(self) -> None:
+        """End what is under way at token servers."""
+        for source in self._sources.values():
+            await source.close()
+
+    def _source(self, secret: str) -> TokenSource:
+        source = self._sources.get(secret)
+        if source is None:
+            if len(self._sources) >= MAX_SOURCES:
+                del self._sources[next(iter(self._sources))]
+            source = self._sources[secret] = TokenSource(self._fetch_for(secret))
+        return source
+
+
+class Refusal:
+    """See UpstreamResponse. What the token server's refusal means to the call: it is not authenticated."""
+
+    def __init__(self, message: str) -> None:
+        self.status = UNAUTHENTICATED
+        self.headers: Mapping[str, str] = CIMultiDict({"content-type": "application/json"})
+        error = {"code": UNAUTHENTICATED, "message": message, "status": "UNAUTHENTICATED"}
+        self._body = msgspec.json.encode({"error": error})
+
+    async def read(self, limit_bytes: int) -> bytes:
+        if len(self._body) > limit_bytes:
+            raise UpstreamTooLarge(limit_bytes)
+        return self._body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    async def drain(self, timeout_s: float) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._body = b""
+
+
+def with_token(request: UpstreamRequest, secret: str) -> TokenRequest:
+    return TokenRequest(
+        request.method, request.url, request.headers, request.body, request.timeouts, secret=secret
+    )

@@ -1,0 +1,152 @@
+"""Hugging Face's router through a whole gateway; its own library says what calls to its inference look like."""
+
+import base64
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.inference._providers.hf_inference as judge
+import msgspec
+import openai
+import pytest
+
+from shared.governance.model import PriceOverride, Provider
+from tests.support.gateway import RunningGateway, running_gateway, served
+from tests.support.upstream import MockUpstream
+from tests.support.upstream.answers import PIXEL
+from tests.support.upstream.app import Receive, Scope, Send
+
+ROUTER = "https://router.huggingface.co"
+EMBEDDER = "huggingface/hf-inference/intfloat/multilingual-e5-large"
+PAINTER = "huggingface/hf-inference/black-forest-labs/FLUX.1-schnell"
+
+
+@dataclass
+class FakeRouter:
+    """The router: OpenAI's chat below `/v1`, its own inference beside it."""
+
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    mock: MockUpstream = field(default_factory=MockUpstream)
+    refusal: bytes = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path == "/v1/models":
+            await _send(send, 200, b"application/json", msgspec.json.encode(MODELS))
+        elif not path.startswith("/hf-inference/"):
+            await self.mock(scope, receive, send)
+        else:
+            asked: dict[str, Any] = msgspec.json.decode((await receive())["body"])
+            self.asked.append((path, asked))
+            if self.refusal:
+                await _send(send, 503, b"application/json", self.refusal)
+            elif path.endswith("/pipeline/feature-extraction"):
+                vectors = [[0.5, -1.0, float(index)] for index, _ in enumerate(asked["inputs"])]
+                await _send(send, 200, b"application/json", msgspec.json.encode(vectors))
+            else:
+                await _send(send, 200, b"image/png", PIXEL)
+
+
+MODELS = {
+    "object": "list",
+    "data": [{"id": "openai/gpt-oss-120b", "object": "model", "providers": [{"provider": "groq"}]}],
+}
+
+
+async def _send(send: Send, status: int, kind: bytes, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def router(tmp_path: Path) -> AsyncIterator[tuple[FakeRouter, RunningGateway, openai.AsyncOpenAI]]:
+    fake = FakeRouter()
+    prices = (
+        PriceOverride(model=EMBEDDER, input_per_million_nanos=1_000_000_000),
+        PriceOverride(model=PAINTER, per_image_nanos=3_000_000),
+    )
+    async with served(fake) as url:
+        provider = Provider(name="huggingface", type="huggingface", base_url=f"{url}/v1")
+        async with (
+            running_gateway(tmp_path, provider, *prices) as gateway,
+            openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client,
+        ):
+            yield fake, gateway, client
+
+
+def vendors_request(task: judge.HFInferenceTask, model: str, inputs: Any, parameters: Any) -> tuple[str, Any]:
+    """Path and body of the call that Hugging Face's library makes."""
+    request = task.prepare_request(
+        inputs=inputs, parameters=parameters, headers={}, model=model, api_key="hf_x"
+    )
+    return request.url.removeprefix(ROUTER), request.json
+
+
+@pytest.fixture
+def _no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "_check_supported_task", lambda model, task: None)
+
+
+async def test_a_chat_goes_to_the_inference_provider_that_was_named(tmp_path: Path) -> None:
+    async with router(tmp_path) as (fake, _, client):
+        await client.chat.completions.create(
+            model="huggingface/groq/openai/gpt-oss-120b", messages=[{"role": "user", "content": "hi"}]
+        )
+        names: list[str] = []
+        while not names:
+            names = [model.id async for model in client.models.list()]
+
+    assert fake.mock.requests[0]["body"]["model"] == "openai/gpt-oss-120b:groq"
+    assert names == ["huggingface/openai/gpt-oss-120b", "huggingface/groq/openai/gpt-oss-120b"]
+
+
+@pytest.mark.usefixtures("_no_look_up")
+async def test_vectors_are_asked_for_as_the_vendors_library_does(tmp_path: Path) -> None:
+    async with router(tmp_path) as (fake, gateway, client):
+        plain = await client.embeddings.create(model=EMBEDDER, input=["a", "b"], encoding_format="float")
+        raw: Any = await client.post(
+            "/embeddings",
+            body={"model": EMBEDDER, "input": "a", "encoding_format": "base64"},
+            cast_to=object,
+        )
+        logged = await gateway.logged(2)
+
+    task = judge.HFInferenceFeatureExtractionTask()
+    model = "intfloat/multilingual-e5-large"
+    assert fake.asked[0] == vendors_request(task, model, ["a", "b"], {})
+    assert [item.embedding for item in plain.data] == [[0.5, -1.0, 0.0], [0.5, -1.0, 1.0]]
+    packed = base64.b64decode(raw["data"][0]["embedding"])
+    assert struct.unpack("<3f", packed) == (0.5, -1.0, 0.0)
+    assert [event.cost_basis for event in logged] == ["estimated", "estimated"]
+    assert all(event.cost_nanos for event in logged)
+
+
+@pytest.mark.usefixtures("_no_look_up")
+async def test_a_picture_is_priced_and_comes_in_base64(tmp_path: Path) -> None:
+    async with router(tmp_path) as (fake, gateway, client):
+        answer = await client.images.generate(
+            model=PAINTER, prompt="a cat", size="512x256", quality="hd", response_format="b64_json"
+        )
+        (logged,) = await gateway.logged()
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.images.generate(model=PAINTER, prompt="a cat", n=2)
+
+    task = judge.HFInferenceTask("text-to-image")
+    model = "black-forest-labs/FLUX.1-schnell"
+    assert fake.asked == [vendors_request(task, model, "a cat", {"width": 512, "height": 256})]
+    assert answer.data and base64.b64decode(answer.data[0].b64_json or "") == PIXEL
+    assert (logged.tokens.images, logged.cost_nanos, logged.cost_basis) == (1, 3_000_000, "priced")
+    assert refused.value.param == "n"
+
+
+async def test_others_are_not_asked_for_vectors_and_errors_are_told(tmp_path: Path) -> None:
+    async with router(tmp_path) as (fake, _, client):
+        with pytest.raises(openai.BadRequestError, match="does not offer"):
+            await client.embeddings.create(model="huggingface/groq/openai/gpt-oss-120b", input="a")
+        assert fake.asked == []
+        fake.refusal = b'{"error": "Model is overloaded"}'
+        with pytest.raises(openai.APIStatusError):
+            await client.embeddings.create(model=EMBEDDER, input="a")

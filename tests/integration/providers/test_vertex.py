@@ -1,0 +1,281 @@
+"""Vertex AI through a whole gateway: each publisher is asked as its own SDK asks it, with tokens of a service account."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import httpx
+import openai
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google import genai
+from google.genai import types
+from google.oauth2.credentials import Credentials
+from mistralai.gcp.client import MistralGCP
+
+from services.gateway.providers.vertex.google import GoogleCredential
+from shared.governance.model import Credential, PriceOverride, Provider
+from tests.support.eventually import eventually
+from tests.support.gateway import RunningGateway, running_gateway
+from tests.support.providers.anthropic import judged
+from tests.support.providers.gemini import PNG, FakeGoogle, running_google
+
+FLASH = "vertex/gemini-2.5-flash"
+PRICE = PriceOverride(
+    model=FLASH, input_per_million_nanos=1_000_000_000, output_per_million_nanos=2_000_000_000
+)
+PROJECT, REGION = "acme-1", "europe-west4"
+TOKEN = "ya29.the-sdks-own"
+
+
+@dataclass
+class Stage:
+    fake: FakeGoogle
+    url: str
+    gateway: RunningGateway
+    client: openai.AsyncOpenAI
+
+    async def ask(self, text: str, model: str = FLASH, **fields: Any) -> Any:
+        return await self.client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": text}], **fields
+        )
+
+
+def service_account(url: str) -> str:
+    """A key as Google hands it out, for the fake's token server."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return json.dumps(
+        {
+            "type": "service_account",
+            "project_id": PROJECT,
+            "private_key_id": "1",
+            "private_key": pem.decode(),
+            "client_email": "gateway@acme-1.iam.gserviceaccount.com",
+            "token_uri": f"{url}/token",
+        }
+    )
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    async with running_google() as (fake, url):
+        monkeypatch.setenv("VERTEX_TEST_KEY", service_account(url))
+        provider = Provider(
+            name="vertex",
+            type="vertex",
+            base_url=url,
+            credentials=(Credential(name="main", env="VERTEX_TEST_KEY"),),
+            options={"location": REGION},
+        )
+        async with (
+            running_gateway(tmp_path, provider, PRICE) as gateway,
+            openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client,
+        ):
+            yield Stage(fake, url, gateway, client)
+
+
+async def test_a_service_account_gets_one_token_for_many_requests(stage: Stage) -> None:
+    for _ in range(3):
+        answer = await stage.ask("mock(prompt=10; completion=2)")
+        assert answer.choices[0].message.content == "wörd wörd "
+
+    assert len(stage.fake.tokens) == 1
+    logged, _, _ = await stage.gateway.logged(3)
+    assert (logged.provider, logged.model, logged.cost_nanos) == ("vertex", "gemini-2.5-flash", 14_000)
+
+
+@pytest.mark.parametrize("by", ["path", "machine"])
+async def test_a_key_may_be_a_file_or_the_machines_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    async with running_google() as (fake, url):
+        key = tmp_path / "key.json"
+        key.write_text(service_account(url))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        token = await GoogleCredential(str(key) if by == "path" else "").fetch()
+
+        assert token.value == fake.tokens[0]
+        assert 0 < token.expires_at - time.time() <= fake.expires_in
+
+
+async def test_a_token_that_is_refused_is_asked_for_anew(stage: Stage) -> None:
+    await stage.ask("hi")
+    stage.fake.tokens.clear()
+    with pytest.raises(openai.APIStatusError) as caught:
+        await stage.ask("hi")
+    assert caught.value.code == "provider_auth_failed"
+
+    assert (await stage.ask("mock(completion=1)")).choices[0].message.content == "wörd "
+
+
+async def test_a_key_that_google_refuses_is_the_administrators_business(stage: Stage) -> None:
+    stage.fake.token_status = 400
+    with pytest.raises(openai.APIStatusError) as caught:
+        await stage.ask("hi")
+
+    assert caught.value.code == "provider_auth_failed"
+    assert "Invalid JWT Signature" in caught.value.message
+    assert stage.fake.paths == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_gemini_is_asked_as_googles_sdk_asks(stage: Stage, stream: bool) -> None:
+    stage.fake.tokens.append(TOKEN)
+    async with httpx.AsyncClient() as http:
+        options = types.HttpOptions(base_url=stage.url, httpx_async_client=http, api_version="v1")
+        own = Credentials(token=TOKEN)
+        vendors = genai.Client(
+            vertexai=True, project=PROJECT, location=REGION, credentials=own, http_options=options
+        )
+        async with vendors.aio as theirs:
+            call = theirs.models.generate_content_stream if stream else theirs.models.generate_content
+            config = types.GenerateContentConfig(temperature=0.5, max_output_tokens=9)
+            answer: Any = await call(model="gemini-2.5-flash", contents="Hi", config=config)
+            assert [piece async for piece in answer] if stream else answer.text
+    answer = await stage.ask("Hi", stream=stream, temperature=0.5, max_tokens=9)
+    assert [piece async for piece in answer] if stream else answer.choices[0].message.content
+
+    assert stage.fake.paths[0] == stage.fake.paths[1]
+    assert stage.fake.bodies[0] == stage.fake.bodies[1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_claude_is_asked_as_anthropics_sdk_asks(stage: Stage, stream: bool) -> None:
+    stage.fake.tokens.append(TOKEN)
+    model = "claude-sonnet-4-5@20250929"
+    async with anthropic.AsyncAnthropicVertex(
+        base_url=f"{stage.url}/v1", region=REGION, project_id=PROJECT, access_token=TOKEN
+    ) as theirs:
+        said: Any = await theirs.messages.create(
+            model=model,
+            max_tokens=99,
+            messages=[{"role": "user", "content": "Hi"}],
+            stream=stream,
+        )
+        assert [event async for event in said] if stream else said.content[0].text == "Bonjour."
+    answer = await stage.ask("Hi", f"vertex/{model}", stream=stream, max_tokens=99)
+    if stream:
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in answer if chunk.choices])
+    else:
+        text = answer.choices[0].message.content
+
+    assert text == "Bonjour."
+    assert stage.fake.paths[0] == stage.fake.paths[1]
+    theirs_body, ours = stage.fake.bodies
+    assert ours.keys() | {"stream"} == theirs_body.keys() | {"stream"}
+    assert bool(ours.get("stream")) is stream
+    assert ours.pop("anthropic_version") == theirs_body["anthropic_version"]
+    judged("/messages", {"model": model, **ours})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_mistral_is_asked_as_its_sdk_asks(stage: Stage, stream: bool) -> None:
+    stage.fake.tokens.append(TOKEN)
+    model = "mistral-small-2503"
+    theirs = MistralGCP(project_id=PROJECT, region=REGION, access_token=TOKEN, server_url=stage.url)
+    messages: Any = [{"role": "user", "content": "mock(completion=2)"}]
+    if stream:
+        events = await theirs.chat.stream_async(model=model, messages=messages, temperature=0.5)
+        assert [event async for event in events]
+    else:
+        assert await theirs.chat.complete_async(model=model, messages=messages, temperature=0.5)
+    answer = await stage.ask("mock(completion=2)", f"vertex/{model}", stream=stream, temperature=0.5)
+    if stream:
+        assert [chunk async for chunk in answer][-1].choices[0].finish_reason == "stop"
+    else:
+        assert answer.usage.completion_tokens == 2
+
+    assert stage.fake.paths[0] == stage.fake.paths[1]
+    theirs_body, ours = stage.fake.bodies
+    assert ours.items() <= {**theirs_body, "stream": stream}.items()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_others_are_asked_in_openais_format(stage: Stage, stream: bool) -> None:
+    model = "meta/llama-4-maverick-17b-128e-instruct-maas"
+    answer = await stage.ask("mock(completion=2)", f"vertex/{model}", stream=stream)
+    if stream:
+        assert [chunk async for chunk in answer][-1].choices[0].finish_reason == "stop"
+    else:
+        assert answer.usage.completion_tokens == 2
+
+    parent = f"/v1beta1/projects/{PROJECT}/locations/{REGION}"
+    assert stage.fake.paths == [f"{parent}/endpoints/openapi/chat/completions"]
+    assert stage.fake.bodies[0]["model"] == model
+
+
+@pytest.mark.filterwarnings("ignore:The generate_images method is deprecated")
+async def test_embeddings_and_pictures_are_asked_as_googles_sdk_asks(stage: Stage) -> None:
+    stage.fake.tokens.append(TOKEN)
+    async with httpx.AsyncClient() as http:
+        options = types.HttpOptions(base_url=stage.url, httpx_async_client=http)
+        own = Credentials(token=TOKEN)
+        vendors = genai.Client(
+            vertexai=True, project=PROJECT, location=REGION, credentials=own, http_options=options
+        )
+        async with vendors.aio as theirs:
+            for model, texts in (
+                ("text-embedding-005", ["a", "b"]),
+                ("gemini-embedding-2", ["a"]),
+                ("gemini-embedding-2", ["a", "b"]),
+            ):
+                contents: Any = [types.Content(parts=[types.Part(text=text)]) for text in texts]
+                if model == "text-embedding-005":
+                    contents = texts
+                found = await theirs.models.embed_content(
+                    model=model, contents=contents, config={"output_dimensionality": 3}
+                )
+                assert len(found.embeddings or ()) == len(texts)
+                ours = await stage.client.embeddings.create(
+                    model=f"vertex/{model}", input=texts, dimensions=3
+                )
+                assert [one.embedding for one in ours.data] == [[0.5, -0.25, 1.0]] * len(texts)
+                assert ours.usage.prompt_tokens == 3 * len(texts)
+            drawn = await theirs.models.generate_images(
+                model="imagen-4.0-generate-001",
+                prompt="a cat",
+                config={"number_of_images": 2, "aspect_ratio": "16:9", "include_rai_reason": True},
+            )
+            assert drawn.images[0].image_bytes == PNG
+    pictures = await stage.client.images.generate(
+        model="vertex/imagen-4.0-generate-001", prompt="a cat", n=2, size="1792x1024"
+    )
+
+    assert len(pictures.data or ()) == 2
+    for at in range(0, len(stage.fake.paths), 2):
+        assert stage.fake.paths[at].rpartition("/")[2] == stage.fake.paths[at + 1].rpartition("/")[2]
+        assert _without_roles(stage.fake.bodies[at]) == stage.fake.bodies[at + 1]
+    logged = (await stage.gateway.logged(4))[-1]
+    assert logged.tokens.images == 2
+
+
+async def test_a_provider_without_a_project_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERTEX_EMPTY_KEY", '{"type":"service_account"}')
+    credential = Credential(name="main", env="VERTEX_EMPTY_KEY")
+    await stage.gateway.govern(
+        Provider(name="vertex", type="vertex", base_url=stage.url, credentials=(credential,))
+    )
+
+    async def refused() -> bool:
+        try:
+            await stage.ask("hi")
+        except openai.BadRequestError as error:
+            return "options.project" in error.message
+        return False
+
+    assert await eventually(refused)
+
+
+def _without_roles(body: Any) -> Any:
+    """The SDK gives a content to embed the role of a user, which means nothing there."""
+    if isinstance(body, dict):
+        return {name: _without_roles(value) for name, value in body.items() if name != "role"}
+    return [_without_roles(one) for one in body] if isinstance(body, list) else body

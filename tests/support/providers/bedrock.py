@@ -1,0 +1,272 @@
+"""A fake of Amazon Bedrock: checks signatures with botocore, requests against its model, and answers out of it."""
+
+import asyncio
+import hmac
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+
+from tests.support.gateway import served
+from tests.support.providers.aws_model import (
+    event_frame,
+    exception_frame,
+    frame,
+    json_of,
+    model_in,
+    operation,
+    params_of,
+    problems,
+    unknown_members,
+)
+from tests.support.upstream.app import Receive, Scope, Send
+
+ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
+SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+API_KEY = "ABSKQmVkcm9ja0FQSUtleS1leGFtcGxl"
+STATIC = f"{ACCESS_KEY}:{SECRET_KEY}"
+CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+USAGE = {"inputTokens": 20, "outputTokens": 5, "totalTokens": 25}
+_AUTHORIZATION = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, "
+    r"SignedHeaders=([^,]+), Signature=([0-9a-f]{64})"
+)
+
+
+@dataclass
+class Reply:
+    """What the next call gets. `fault`: cut, stall, early, exception:<name> (in the middle of a stream), error-200,
+    garbage. `status` with `error`: an error answer."""
+
+    content: list[dict[str, Any]] = field(default_factory=lambda: [{"text": "Hello from Bedrock."}])
+    stop_reason: str = "end_turn"
+    usage: dict[str, Any] = field(default_factory=lambda: dict(USAGE))
+    status: int = 200
+    error: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    fault: str = ""
+    body: bytes = b""
+    """Of InvokeModel, as the model itself answers."""
+
+
+@dataclass
+class Asked:
+    """One call as the service saw it. `params` are parameters of `operation` as botocore has them."""
+
+    operation: str
+    host: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    params: dict[str, Any]
+    region: str
+
+
+@dataclass
+class FakeBedrock:
+    """`replies` are used up; afterwards everything is answered with a plain Reply."""
+
+    replies: list[Reply] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    secrets: dict[str, tuple[str, str]] = field(default_factory=lambda: {ACCESS_KEY: (SECRET_KEY, "")})
+    """Access key -> its secret and the session token that belongs to it."""
+    models: list[dict[str, Any]] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+        body = await _read(receive)
+        path = scope["raw_path"].decode()
+        region, refused = self._authenticated(scope["method"], path, headers, body)
+        if refused:
+            await _fail(send, 403, refused, "The security token included in the request is invalid.")
+            return
+        name, service = _operation_of(path)
+        if name == "ListFoundationModels":
+            shape = operation(service, name).output_shape
+            await _json(send, json_of(shape, {"modelSummaries": self.models}))
+            return
+        params, wrong = _checked(service, name, path, body)
+        self.asked.append(Asked(name, headers.get("host", ""), path, headers, body, params, region))
+        if wrong:
+            await _fail(send, 400, "ValidationException", wrong)
+            return
+        await self._answer(service, name, params, receive, send)
+
+    async def _answer(
+        self, service: str, name: str, params: dict[str, Any], receive: Receive, send: Send
+    ) -> None:
+        reply = self.replies.pop(0) if self.replies else Reply()
+        if reply.status != 200:
+            await _fail(send, reply.status, reply.error, "the fake says no", reply.headers)
+        elif reply.fault == "error-200":
+            await _json(send, {"__type": "com.amazon.coral#ThrottlingException", "message": "too many"})
+        elif reply.fault == "garbage":
+            await _whole(send, b"\x00\x00\x00\x20garbage that is no frame and no JSON at all")
+        elif name == "InvokeModel":
+            await _whole(send, reply.body, reply.headers)
+        elif name == "Rerank":
+            await _json(send, json_of(operation(service, name).output_shape, _ranking(params)))
+        elif name == "Converse":
+            answer = {
+                "output": {"message": {"role": "assistant", "content": reply.content}},
+                "stopReason": reply.stop_reason,
+                "usage": reply.usage,
+                "metrics": {"latencyMs": 12},
+            }
+            await _json(send, json_of(operation(service, name).output_shape, answer))
+        else:
+            await self._stream(reply, receive, send)
+
+    async def _stream(self, reply: Reply, receive: Receive, send: Send) -> None:
+        frames = stream_frames(reply)
+        headers = [(b"content-type", b"application/vnd.amazon.eventstream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if reply.fault:
+            frames = frames[: len(frames) // 2]
+        if reply.fault.startswith("exception:"):
+            frames.append(exception_frame(reply.fault.partition(":")[2], "the fake breaks off"))
+        for piece in frames:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if reply.fault == "stall":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.left.set()
+        elif reply.fault != "cut":  # else the server drops the connection
+            await send({"type": "http.response.body", "body": b""})
+
+    def _authenticated(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[str, str]:
+        """The region signed for, and the exception that refuses the call; empty when it is let in."""
+        given = headers.get("authorization", "")
+        if given == f"Bearer {API_KEY}":
+            return "", ""
+        match = _AUTHORIZATION.fullmatch(given)
+        if match is None:
+            return "", "MissingAuthenticationTokenException"
+        access_key, _, region, service, signed, signature = match.groups()
+        secret, token = self.secrets.get(access_key, ("", ""))
+        if not secret or headers.get("x-amz-security-token", "") != token or service != "bedrock":
+            return region, "UnrecognizedClientException"
+        signer = SigV4Auth(SimpleNamespace(access_key=access_key, secret_key=secret), service, region)
+        covered = {name: headers[name] for name in signed.split(";") if name in headers}
+        request = AWSRequest(method, f"http://{headers['host']}{path}", headers=covered, data=body)
+        request.context["timestamp"] = headers["x-amz-date"]
+        expected = signer.signature(
+            signer.string_to_sign(request, signer.canonical_request(request)), request
+        )
+        return region, "" if hmac.compare_digest(expected, signature) else "InvalidSignatureException"
+
+
+def stream_frames(reply: Reply) -> list[bytes]:
+    """The whole stream of a reply, frame by frame, as the service's model has it."""
+    frames = [event_frame("messageStart", {"role": "assistant"})]
+    for index, block in enumerate(reply.content):
+        frames += _block_frames(index, block)
+        frames.append(event_frame("contentBlockStop", {"contentBlockIndex": index}))
+    frames.append(event_frame("messageStop", {"stopReason": reply.stop_reason}))
+    frames.append(event_frame("metadata", {"usage": reply.usage, "metrics": {"latencyMs": 12}}))
+    return frames
+
+
+def _block_frames(index: int, block: dict[str, Any]) -> list[bytes]:
+    def delta(piece: dict[str, Any]) -> bytes:
+        return event_frame("contentBlockDelta", {"contentBlockIndex": index, "delta": piece})
+
+    if "text" in block:
+        return [delta({"text": piece}) for piece in _pieces(block["text"])]
+    if "toolUse" in block:
+        use = block["toolUse"]
+        start = {name: use[name] for name in ("toolUseId", "name")}
+        text = msgspec.json.encode(use["input"]).decode() if use["input"] else ""
+        return [
+            event_frame("contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": start}}),
+            *(delta({"toolUse": {"input": piece}}) for piece in _pieces(text)),
+        ]
+    reasoning = block["reasoningContent"]
+    if "redactedContent" in reasoning:
+        return [delta({"reasoningContent": {"redactedContent": reasoning["redactedContent"]}})]
+    text = reasoning["reasoningText"]
+    found = [delta({"reasoningContent": {"text": piece}}) for piece in _pieces(text["text"])]
+    if "signature" in text:
+        found.append(delta({"reasoningContent": {"signature": text["signature"]}}))
+    return found
+
+
+def _pieces(text: str) -> list[str]:
+    return [text[at : at + 7] for at in range(0, len(text), 7)]
+
+
+@asynccontextmanager
+async def running_bedrock() -> AsyncIterator[tuple[FakeBedrock, str]]:
+    """The fake on a free port, and its address."""
+    fake = FakeBedrock()
+    async with served(fake) as url:
+        yield fake, url
+
+
+def unnamed_error_frame(code: str, message: str) -> bytes:
+    """An error that the service's model does not name."""
+    return frame({":message-type": "error", ":error-code": code, ":error-message": message}, b"")
+
+
+def _operation_of(path: str) -> tuple[str, str]:
+    path = path.partition("?")[0]
+    if path == "/foundation-models":
+        return "ListFoundationModels", "bedrock"
+    if path == "/rerank":
+        return "Rerank", "bedrock-agent-runtime"
+    action = path.rpartition("/")[2]
+    names = {"converse": "Converse", "converse-stream": "ConverseStream", "invoke": "InvokeModel"}
+    return names[action], "bedrock-runtime"
+
+
+def _checked(service: str, name: str, path: str, body: bytes) -> tuple[dict[str, Any], str]:
+    """The parameters in a request, and what is wrong with them."""
+    shape = operation(service, name).input_shape
+    if name == "InvokeModel":
+        params = {"modelId": model_in(path), "body": body}
+    else:
+        params = params_of(shape, msgspec.json.decode(body))
+        if name != "Rerank":
+            params["modelId"] = model_in(path)
+    return params, problems(shape, params) or "; ".join(unknown_members(shape, params))
+
+
+def _ranking(params: dict[str, Any]) -> dict[str, Any]:
+    wanted = params["rerankingConfiguration"]["bedrockRerankingConfiguration"]["numberOfResults"]
+    count = len(params["sources"])
+    order = list(range(count))[::-1][:wanted]
+    return {"results": [{"index": at, "relevanceScore": (at + 1) / count} for at in order]}
+
+
+async def _fail(
+    send: Send, status: int, name: str, message: str, extra: dict[str, str] | None = None
+) -> None:
+    headers = {"x-amzn-errortype": f"{name}:http://internal.amazon.com/coral/com.amazon.bedrock/"}
+    await _whole(send, msgspec.json.encode({"message": message}), headers | (extra or {}), status)
+
+
+async def _json(send: Send, document: Any) -> None:
+    await _whole(send, msgspec.json.encode(document))
+
+
+async def _whole(send: Send, body: bytes, extra: dict[str, str] | None = None, status: int = 200) -> None:
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **(extra or {})}
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _read(receive: Receive) -> bytes:
+    pieces = []
+    while True:
+        message = await receive()
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(pieces)

@@ -1,0 +1,219 @@
+"""Chat requests as Anthropic's: judged by the request types of its SDK."""
+
+import json
+from typing import Any
+
+import pytest
+from anthropic import transform_schema
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway.providers.anthropic.models import traits_of
+from services.gateway.providers.anthropic.request import messages_body
+from services.gateway.providers.anthropic.schema import accepted_schema
+from services.gateway.providers.body import parse_json
+from services.gateway.providers.chat.request import read_chat
+from services.gateway.providers.errors import BadRequest
+from tests.support.providers.anthropic import judged
+
+NEW, OLD = "claude-opus-5", "claude-sonnet-4-5"
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+TOOL: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+SCHEMA: Any = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+def built(model: str = NEW, /, **fields: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The request's body, which the SDK's types allow, and what was left out."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], **fields}
+    said = messages_body(read_chat(parse_json(json.dumps(body).encode())), model, {})
+    judged("/v1/messages", {"model": model, **said.fields})
+    return said.fields, said.dropped
+
+
+def content(*parts: Any) -> Any:
+    fields, _ = built(messages=[{"role": "user", "content": list(parts)}])
+    return fields["messages"][0]["content"]
+
+
+def refused(model: str = NEW, /, **fields: Any) -> str | None:
+    with pytest.raises(BadRequest) as error:
+        built(model, **fields)
+    return error.value.param
+
+
+def test_turns_of_one_role_become_one_and_the_system_prompt_is_lifted() -> None:
+    call = {"id": "call:1", "type": "function", "function": {"name": "look", "arguments": '{"a": 1}'}}
+    fields, _ = built(
+        messages=[
+            {"role": "system", "content": "One."},
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": None, "tool_calls": [call, {**call, "id": "call:2"}]},
+            {"role": "tool", "tool_call_id": "call:1", "content": "first"},
+            {"role": "tool", "tool_call_id": "call:2", "content": [{"type": "text", "text": "second"}]},
+            {"role": "developer", "content": [{"type": "text", "text": "Two."}]},
+            {"role": "user", "content": "And?"},
+        ],
+        tools=[TOOL],
+    )
+    assert [block["text"] for block in fields["system"]] == ["One.", "Two."]
+    assert [turn["role"] for turn in fields["messages"]] == ["user", "assistant", "user"]
+    used, results = fields["messages"][1]["content"], fields["messages"][2]["content"]
+    assert [block["id"] for block in used] == ["call_1", "call_2"]
+    assert used[0]["input"] == {"a": 1}
+    assert [block["type"] for block in results] == ["tool_result", "tool_result", "text"]
+    assert results[0]["tool_use_id"] == "call_1"
+
+
+def test_pictures_and_documents() -> None:
+    wrongly_named = {"type": "image_url", "image_url": {"url": f"data:image/jpg;base64,{PIXEL}"}}
+    linked = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "high"}}
+    pdf = {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0xLjQK", "filename": "a"}}
+    plain = {"type": "file", "file": {"file_data": "data:text/plain;base64,aGVsbG8="}}
+    first, second, third, fourth = content(wrongly_named, linked, pdf, plain)
+    assert first["source"] == {"type": "base64", "media_type": "image/png", "data": PIXEL}
+    assert second["source"] == {"type": "url", "url": "https://example.org/a.png"}
+    assert (third["source"]["media_type"], third["title"]) == ("application/pdf", "a")
+    assert fourth["source"]["data"] == "hello"
+
+
+def test_caching_markers() -> None:
+    marked = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    assert content(marked)[0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+    tool = {**TOOL, "cache_control": {"type": "ephemeral"}}
+    assert built(tools=[tool])[0]["tools"][0]["cache_control"] == {"type": "ephemeral"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, None),
+        ({"tool_choice": "auto"}, {"type": "auto"}),
+        ({"tool_choice": "none", "parallel_tool_calls": False}, {"type": "none"}),
+        ({"tool_choice": "required"}, {"type": "any"}),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "look"}}},
+            {"type": "tool", "name": "look"},
+        ),
+        ({"parallel_tool_calls": False}, {"type": "auto", "disable_parallel_tool_use": True}),
+    ],
+)
+def test_the_choice_of_tools(asked: Any, said: Any) -> None:
+    assert built(tools=[TOOL], **asked)[0].get("tool_choice") == said
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "thinking", "config", "dropped"),
+    [
+        (NEW, {"reasoning_effort": "minimal"}, "adaptive", {"effort": "low"}, ()),
+        (NEW, {"reasoning_effort": "none"}, "disabled", None, ()),
+        (
+            NEW,
+            {"thinking": {"type": "enabled", "budget_tokens": 9000}},
+            "adaptive",
+            {"effort": "high"},
+            ("thinking.budget_tokens",),
+        ),
+        (OLD, {"reasoning_effort": "high"}, 16_384, None, ()),
+        (OLD, {"reasoning": {"max_tokens": 3000}}, 3_000, None, ()),
+        (OLD, {"thinking": {"type": "enabled", "budget_tokens": -1}}, 1_024, None, ()),
+        (OLD, {"reasoning_effort": "high", "max_tokens": 2_000}, 1_999, None, ()),
+        (OLD, {"reasoning_effort": "high", "max_tokens": 500}, None, None, ("reasoning_effort",)),
+        ("claude-3-haiku-20240307", {"reasoning_effort": "low"}, None, None, ("reasoning_effort",)),
+    ],
+)
+def test_thinking(model: str, asked: Any, thinking: Any, config: Any, dropped: Any) -> None:
+    fields, left_out = built(model, **asked)
+    found = fields.get("thinking", {})
+    assert (found.get("budget_tokens") or found.get("type")) == thinking
+    assert (fields.get("output_config"), left_out) == (config, dropped)
+    assert fields["max_tokens"] > found.get("budget_tokens", 0)
+
+
+def test_what_cannot_be_said_is_refused_by_name() -> None:
+    assert refused(n=2) == "n"
+    assert refused(logprobs=True) == "logprobs"
+    assert refused(modalities=["text", "audio"], audio={"voice": "x", "format": "wav"}) == "audio"
+    assert refused(OLD, thinking={"type": "enabled", "budget_tokens": 500}) == "thinking"
+    assert refused(tool_choice="required") == "tool_choice"
+    audio = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+    assert refused(messages=[{"role": "user", "content": [audio]}]) == "messages[0].content[0]"
+    file = {"type": "file", "file": {"file_id": "file-1"}}
+    assert refused(messages=[{"role": "user", "content": [file]}]) == "messages[0].content[0].file.file_id"
+    insecure = {"type": "image_url", "image_url": {"url": "http://example.org/a.png"}}
+    assert refused(messages=[{"role": "user", "content": [insecure]}]) == (
+        "messages[0].content[0].image_url.url"
+    )
+    broken = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{"}}
+    assert refused(messages=[{"role": "assistant", "tool_calls": [broken]}]) == (
+        "messages[0].tool_calls[0].function.arguments"
+    )
+
+
+def test_what_does_no_harm_is_left_out() -> None:
+    _, dropped = built(seed=1, presence_penalty=0.5, temperature=0.2, n=1, logprobs=False, store=False)
+    assert dropped == ("presence_penalty", "seed", "temperature")
+
+
+def test_json_without_a_schema() -> None:
+    alone, _ = built(response_format={"type": "json_object"})
+    assert alone["tool_choice"] == {"type": "tool", "name": "answer_in_json"}
+    with_tools, _ = built(response_format={"type": "json_object"}, tools=[TOOL])
+    assert "JSON" in with_tools["system"][-1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("model", "adaptive", "schemas"),
+    [
+        ("claude-opus-5", True, True),
+        ("claude-opus-4-6", True, True),
+        ("claude-sonnet-4-5@20250929", False, True),
+        ("anthropic.claude-sonnet-4-20250514-v1:0", False, False),
+        ("claude-3-5-sonnet-20241022", False, False),
+        ("claude-mythos-preview", True, True),
+    ],
+)
+def test_what_a_models_name_says(model: str, adaptive: bool, schemas: bool) -> None:
+    traits = traits_of(model)
+    assert (traits.adaptive, traits.schemas) == (adaptive, schemas)
+
+
+leaves = st.sampled_from(
+    [
+        {"type": "string"},
+        {"type": "string", "format": "date"},
+        {"type": "string", "enum": ["a", "b"]},
+        {"type": "integer"},
+        {"type": "boolean", "description": "yes?"},
+        {"$ref": "#/$defs/x"},
+        {"const": "x"},
+    ]
+)
+schemas = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.builds(lambda items: {"type": "array", "items": items}, inner),
+        st.builds(lambda options: {"anyOf": options}, st.lists(inner, min_size=1, max_size=2)),
+        st.builds(
+            lambda properties: {
+                "type": "object",
+                "properties": properties,
+                "required": sorted(properties),
+                "additionalProperties": True,
+            },
+            st.dictionaries(st.sampled_from(["a", "b", "c"]), inner, max_size=3),
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@given(schemas)
+def test_schemas_become_what_their_sdk_makes_of_them(schema: Any) -> None:
+    assert accepted_schema(schema) == transform_schema(schema)
+
+
+def test_constraints_outside_the_subset_are_told_in_words() -> None:
+    schema = {"type": "integer", "minimum": 1, "maximum": 9, "description": "A number"}
+    accepted = accepted_schema(schema)
+    assert (accepted["type"], "minimum" in accepted) == ("integer", False)
+    assert accepted["description"].startswith("A number\n\n{")

@@ -1,0 +1,93 @@
+"""Chat completions as Anthropic's messages, judged by the SDK's types and its stream accumulator."""
+
+import json
+from typing import Any
+
+import msgspec
+from anthropic.types import Message, RawMessageStreamEvent
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from services.gateway.providers.inbound import Chunk
+from services.gateway.providers.messages.answer import MessageWriter, message_of
+from services.gateway.providers.sse import blocks, data_of
+from services.gateway.providers.usage import Usage
+from shared.events import Tokens
+
+_EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
+USAGE = Usage(Tokens(prompt=100, completion=7, cached_read=60, cache_write=10))
+
+
+def chat(message: Any, finish_reason: str = "stop") -> dict[str, msgspec.Raw]:
+    document = {"id": "chatcmpl-1", "choices": [{"message": message, "finish_reason": finish_reason}]}
+    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document.items()}
+
+
+def test_a_whole_answer() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}}
+    body = message_of(
+        "p/m",
+        chat({"content": "Hi", "reasoning_content": "Hm.", "tool_calls": [call]}, "tool_calls"),
+        USAGE,
+    )
+    answer = Message.model_validate_json(body)
+    assert [block.type for block in answer.content] == ["thinking", "text", "tool_use"]
+    assert (answer.stop_reason, answer.model, answer.usage.input_tokens) == ("tool_use", "p/m", 30)
+    assert (answer.usage.cache_read_input_tokens, answer.usage.cache_creation_input_tokens) == (60, 10)
+
+
+def test_thoughts_keep_their_signatures() -> None:
+    details = [
+        {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln"},
+        {"type": "reasoning.encrypted", "data": "xyz"},
+    ]
+    body = message_of("m", chat({"content": None, "reasoning_details": details}), USAGE)
+    first, second = Message.model_validate_json(body).content
+    assert first.type == "thinking" and first.signature == "c2ln"
+    assert second.type == "redacted_thinking" and second.data == "xyz"
+
+
+deltas = st.one_of(
+    st.builds(lambda text: {"content": text}, st.text(min_size=1, max_size=4)),
+    st.builds(lambda text: {"reasoning_content": text}, st.text(min_size=1, max_size=4)),
+    st.just({"reasoning_details": [{"type": "reasoning.text", "text": "x", "signature": "s"}]}),
+    st.just({"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}),
+    st.builds(
+        lambda index, text: {"tool_calls": [{"index": index, "function": {"name": "n", "arguments": text}}]},
+        st.integers(0, 2),
+        st.text(max_size=3),
+    ),
+    st.just({"role": "assistant", "content": ""}),
+)
+
+
+@given(st.lists(deltas, max_size=10))
+def test_any_stream_is_one_that_their_clients_can_put_together(parts: list[Any]) -> None:
+    writer = MessageWriter("m")
+    sent = b""
+    for delta in parts:
+        chunk = {"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        sent += writer.chunk(msgspec.convert(chunk, Chunk))
+    sent += writer.finish(USAGE)
+    found = [json.loads(data_of(block) or b"") for block in blocks(sent)]
+    open_blocks: set[int] = set()
+    begun = 0
+    for event in found:
+        _EVENT.validate_python(event)
+        if event["type"] == "content_block_start":
+            assert event["index"] == begun
+            begun += 1
+            open_blocks.add(event["index"])
+        elif event["type"] == "content_block_delta":
+            assert event["index"] in open_blocks
+        elif event["type"] == "content_block_stop":
+            open_blocks.remove(event["index"])
+    assert not open_blocks
+    assert [found[0]["type"], found[-2]["type"], found[-1]["type"]] == [
+        "message_start",
+        "message_delta",
+        "message_stop",
+    ]
+    said = "".join(e["delta"].get("text", "") for e in found if e["type"] == "content_block_delta")
+    assert said == "".join(delta.get("content", "") for delta in parts)

@@ -1,0 +1,125 @@
+"""Anthropic's requests as chat completions, judged by OpenAI's SDK types."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat.completion_create_params import CompletionCreateParams
+from pydantic import TypeAdapter
+
+from services.gateway.providers.body import parse_json
+from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.messages.request import as_chat
+from tests.support.providers.anthropic import exhaust, judged
+
+_JUDGE: TypeAdapter[Any] = TypeAdapter(CompletionCreateParams)
+
+
+def chat_of(**fields: Any) -> Any:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}], **fields}
+    chat = json.loads(as_chat(parse_json(json.dumps(body).encode())).raw_body)
+    exhaust(_JUDGE.validate_python(chat))
+    return chat
+
+
+def refused(**fields: Any) -> str | None:
+    with pytest.raises(BadRequest) as error:
+        chat_of(**fields)
+    return error.value.param
+
+
+def test_a_tool_round_with_thoughts() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+    chat = chat_of(
+        system=[{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}],
+        messages=[
+            {"role": "user", "content": "Hello"},
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"},
+                    {"type": "thinking", "thinking": "Not ours.", "signature": ""},
+                    {"type": "text", "text": "Looking."},
+                    {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {
+                        "type": "tool_result",
+                        "tool_use_id": "t1",
+                        "content": [{"type": "text", "text": "x"}, image],
+                    },
+                    {"type": "text", "text": "And?"},
+                ],
+            },
+        ],
+        tools=[{"name": "look", "input_schema": {"type": "object"}}],
+        tool_choice={"type": "any", "disable_parallel_tool_use": True},
+    )
+    system, _, assistant, result, user = chat["messages"]
+    assert system == {"role": "system", "content": "One.\nTwo."}
+    assert assistant["content"] == "Looking."
+    assert assistant["tool_calls"][0]["function"] == {"name": "look", "arguments": '{"a":1}'}
+    assert [detail["signature"] for detail in assistant["reasoning_details"]] == ["c2ln"]
+    assert (result["role"], result["tool_call_id"], result["content"]) == ("tool", "t1", "x")
+    assert [part["type"] for part in user["content"]] == ["image_url", "text"]
+    assert (chat["tool_choice"], chat["parallel_tool_calls"]) == ("required", False)
+
+
+def test_settings() -> None:
+    chat = chat_of(
+        stream=True,
+        stop_sequences=["END"],
+        thinking={"type": "enabled", "budget_tokens": 8000},
+        metadata={"user_id": "ada"},
+        output_config={"format": {"type": "json_schema", "schema": {"type": "object"}}},
+    )
+    assert chat["stream_options"] == {"include_usage": True}
+    assert (chat["stop"], chat["user"], chat["reasoning_effort"]) == (["END"], "ada", "medium")
+    assert chat["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
+def test_what_has_no_counterpart_is_refused_by_name() -> None:
+    assert refused(tools=[{"type": "web_search_20250305", "name": "web_search"}]) == "tools[0].type"
+    assert refused(messages=[{"role": "user", "content": [{"type": "zip"}]}]) == "messages[0].content[0].type"
+    thoughts = {"type": "thinking", "thinking": "Hm.", "signature": "x"}
+    assert refused(messages=[{"role": "user", "content": [thoughts]}]) == "messages[0].content[0].type"
+    assert refused(messages=3) == "messages"
+
+
+blocks = st.one_of(
+    st.builds(lambda text: {"type": "text", "text": text}, st.text(max_size=5)),
+    st.just({"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}),
+    st.just(
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0x"},
+        }
+    ),
+    st.just({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}}),
+    st.just({"type": "tool_use", "id": "t", "name": "n", "input": {}}),
+    st.just({"type": "tool_result", "tool_use_id": "t", "content": "x", "is_error": True}),
+    st.just({"type": "tool_result", "tool_use_id": "t"}),
+    st.just({"type": "thinking", "thinking": "x", "signature": "y"}),
+    st.just({"type": "redacted_thinking", "data": "x"}),
+    st.just({"type": "search_result", "source": "s", "title": "t", "content": []}),
+    st.just({"type": "container_upload", "file_id": "f"}),
+)
+turns = st.builds(
+    lambda role, content: {"role": role, "content": content},
+    st.sampled_from(["user", "assistant"]),
+    st.one_of(st.text(max_size=5), st.lists(blocks, max_size=4)),
+)
+
+
+@given(st.lists(turns, min_size=1, max_size=4))
+def test_whatever_their_types_allow_is_translated_or_refused_by_name(messages: list[Any]) -> None:
+    judged("/v1/messages", {"model": "m", "max_tokens": 9, "messages": messages})
+    try:
+        chat_of(messages=messages)
+    except BadRequest as error:
+        assert error.param is not None and error.param.startswith("messages[")

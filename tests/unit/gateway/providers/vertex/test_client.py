@@ -1,0 +1,92 @@
+"""Requests that want a token get one; what goes wrong on the way is the same kind of failure as any other."""
+
+from pathlib import Path
+
+import pytest
+
+from services.gateway.providers.vertex.client import TokenClient, with_token
+from services.gateway.providers.vertex.google import GoogleCredential, project_of
+from services.gateway.providers.vertex.tokens import Fetch, Token, TokenRefused, TokenUnavailable
+from services.gateway.upstream.port import UpstreamConnectFailed, UpstreamRequest, UpstreamResponse
+
+
+class Network:
+    """Answers with 401 to every request, and keeps them."""
+
+    def __init__(self) -> None:
+        self.sent: list[UpstreamRequest] = []
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        self.sent.append(request)
+        raise UpstreamConnectFailed("no network in unit tests")
+
+    async def close(self) -> None:
+        raise AssertionError("the network belongs to somebody else")
+
+
+def fetch_for(secret: str) -> Fetch:
+    async def fetch() -> Token:
+        if secret == "down":
+            raise TokenUnavailable("down")
+        if secret == "wrong":
+            raise TokenRefused("wrong")
+        return Token(f"token of {secret}", 4e9)
+
+    return fetch
+
+
+REQUEST = UpstreamRequest("POST", "http://x/", {"accept": "*/*"}, b"{}")
+
+
+async def test_each_credential_has_its_own_token() -> None:
+    network = Network()
+    client = TokenClient(network, fetch_for)
+    for request in (with_token(REQUEST, "a"), with_token(REQUEST, "b"), REQUEST):
+        with pytest.raises(UpstreamConnectFailed):
+            await client.send(request)
+    await client.close()
+
+    assert [request.headers.get("authorization") for request in network.sent] == [
+        "Bearer token of a",
+        "Bearer token of b",
+        None,
+    ]
+    assert all(type(request) is UpstreamRequest for request in network.sent)
+
+
+async def test_a_token_server_that_is_down_is_a_provider_that_cannot_be_reached() -> None:
+    network = Network()
+    with pytest.raises(UpstreamConnectFailed, match="down"):
+        await TokenClient(network, fetch_for).send(with_token(REQUEST, "down"))
+    assert network.sent == []
+
+
+async def test_a_refused_credential_is_an_answer_of_401() -> None:
+    network = Network()
+    answer = await TokenClient(network, fetch_for).send(with_token(REQUEST, "wrong"))
+
+    assert answer.status == 401
+    assert b"wrong" in await answer.read(1_000)
+    assert network.sent == []
+
+
+@pytest.mark.parametrize(
+    "secret", ["{", '{"type":"service_account"}', '{"type":"magic"}', "/no/such/file", "[]"]
+)
+async def test_a_secret_that_is_no_key_is_refused(secret: str) -> None:
+    with pytest.raises(TokenRefused):
+        await GoogleCredential(secret).fetch()
+
+
+async def test_a_secret_may_be_the_path_of_a_key(tmp_path: Path) -> None:
+    key = tmp_path / "key.json"
+    key.write_text('{"type":"magic"}')
+    with pytest.raises(TokenRefused, match="type"):
+        await GoogleCredential(str(key)).fetch()
+
+
+@pytest.mark.parametrize(
+    ("secret", "project"), [('{"project_id":"p"}', "p"), ("{", ""), ('{"project_id":1}', ""), ("/path", "")]
+)
+def test_the_project_of_a_key(secret: str, project: str) -> None:
+    assert project_of(secret) == project
