@@ -57,6 +57,11 @@ def install(cache: Path) -> Path:
     command = venv / "bin" / "open-webui"
     if command.exists():
         return venv
+    if sys.version_info >= (3, 13):
+        raise SystemExit(
+            f"Open WebUI {VERSION} needs Python 3.11 or 3.12: install it in an environment of one of these "
+            "and name that with --open-webui-venv."
+        )
     print(f"Installing Open WebUI {VERSION} into {venv} (once) ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
