@@ -135,7 +135,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = PREFIX + str(first["loc"][0]).upper()
-            raise ConfigurationError(f"{name} is wrong: {first['msg']}.") from error
+            message = first["msg"].removeprefix("Value error, ")
+            raise ConfigurationError(f"{name} is wrong: {message}.") from error
 
     @property
     def resolved_event_log_url(self) -> str:

@@ -40,7 +40,7 @@ def topic_specs(
         TopicSpec(USAGE, partitions, usage_retention_ms),
         TopicSpec(REQUESTS, partitions, requests_retention_ms, max_record_bytes=4 * 1_048_576),
         TopicSpec(GOVERNANCE, 1, FOREVER),
-        TopicSpec(SPEND, partitions, FOREVER, compacted=True),
+        TopicSpec(SPEND, partitions, FOREVER, compacted=True, max_record_bytes=4 * 1_048_576),
         TopicSpec(RATES, 1, 600_000),
         TopicSpec(DEAD_LETTERS, 1, 30 * DAY_MS, max_record_bytes=6 * 1_048_576),
     )

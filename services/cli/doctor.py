@@ -15,6 +15,7 @@ import httpx
 from services.budget.desired_state import DesiredState, desired_state
 from services.cli.doctor_providers import check_providers
 from services.cli.finding import OK, PROBLEM, WARNING, Finding
+from services.log_ingest.store.open import open_store
 from shared.config_file import DEFAULT_NAME, ConfigFile, load_config
 from shared.errors import ConfigurationError, FinOpsError
 from shared.eventlog.kafka_connection import bootstrap_servers
@@ -49,6 +50,8 @@ async def examine(settings: Settings) -> list[Finding]:
 def configuration_summary(settings: Settings) -> str:
     """One line about what the settings and finops.yaml ask for. Raises ConfigurationError."""
     desired = desired_state(load_config(settings), process_environment())
+    open_log(settings)
+    open_store(settings.resolved_clickhouse_url)
     counts = {
         "providers": desired.providers,
         "virtual keys": desired.keys,

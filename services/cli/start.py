@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ StopWithParent = Annotated[
     bool, typer.Option(hidden=True, help="Stop when standard input closes: whoever holds it has ended.")
 ]
 
+STANDARD_INPUT: Final = 0
 FORCED_EXIT_AFTER_S: Final = 30.0
 
 
@@ -56,7 +56,10 @@ def _start(module: str, **typed: object | None) -> None:
 
 
 def _stop_when_input_closes() -> None:
-    sys.stdin.buffer.read()
+    while os.read(
+        STANDARD_INPUT, 4096
+    ):  # not sys.stdin: its lock, held by this thread, aborts an exiting interpreter
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(FORCED_EXIT_AFTER_S)  # native code may be stuck; nobody is left to end it
     os._exit(1)

@@ -24,6 +24,7 @@ _TASK_WORDS: Final = (
     ("follow_up", "follow_ups"),
     ("follow-up", "follow_ups"),
     ("follow up", "follow_ups"),
+    ("send next", "follow_ups"),
     ("tag", "tags"),
     ("title", "title"),
     ("quer", "query"),

@@ -181,10 +181,22 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
     if encoding == "gzip":
         return gzip.decompress(body)
     if encoding == "lz4":
-        return bytes(lz4_frame.decompress(body))
+        return _unpacked_lz4(body)
     if encoding == "zstd":
         return bytes(_zstd_decompress(body))
     return body
+
+
+def _unpacked_lz4(body: bytes) -> bytes:
+    """Every frame of it: the client makes one per block, and decompressing stops after the first."""
+    unpacked = bytearray()
+    while body:
+        frame = lz4_frame.LZ4FrameDecompressor()
+        unpacked += frame.decompress(body)
+        if not frame.eof:
+            raise ValueError("the last frame of an lz4 body is cut off")
+        body = frame.unused_data or b""
+    return bytes(unpacked)
 
 
 def _failure(message: str) -> web.Response:

@@ -52,6 +52,15 @@ async def test_the_same_insert_again_is_no_insert(store: LogStore) -> None:
     assert await number(store, "count() FROM request_logs") == 20
 
 
+async def test_an_insert_of_many_blocks_loses_none_and_again_adds_none(store: LogStore) -> None:
+    rows = rows_of(5_000)  # the client sends some hundred to some thousand rows per block
+
+    await insert(store, rows)
+    await insert(store, rows)
+
+    assert await number(store, "count() FROM request_logs") == 5_000
+
+
 async def test_a_batch_cut_otherwise_after_a_crash_is_counted_once(store: LogStore) -> None:
     rows = rows_of(20)
 

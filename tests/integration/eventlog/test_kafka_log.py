@@ -180,7 +180,7 @@ async def test_a_compacted_topic_keeps_last_values_and_its_end_is_reached_over_t
     kafka_bootstrap: str, prefix: str, admin: AIOKafkaAdminClient
 ) -> None:
     quick = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.001"}
-    limits = {"retention.ms": "-1", "max.message.bytes": str(2 * 1_048_576), "max.compaction.lag.ms": "200"}
+    limits = {"retention.ms": "-1", "max.message.bytes": str(8 * 1_048_576), "max.compaction.lag.ms": "200"}
     await admin.create_topics([NewTopic(prefix + SPEND, PARTITIONS, 1, topic_configs={**quick, **limits})])
     log = log_on(kafka_bootstrap, prefix)
     await log.start()

@@ -70,7 +70,12 @@ def test_a_wrong_file_is_one_sentence_that_names_the_field(text: str, field: str
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("FINOPS_PORT", "eighty"), ("FINOPS_NONSENSE", "1"), ("FINOPS_LOG_LEVEL", "loud")]
+    ("name", "value"),
+    [
+        ("FINOPS_PORT", "eighty"),
+        ("FINOPS_NONSENSE", "1"),
+        ("FINOPS_LOG_LEVEL", "loud"),
+    ],
 )
 @pytest.mark.parametrize("command", [["config", "check"], ["up"], ["gateway"], ["budget"], ["doctor"]])
 def test_a_wrong_setting_stops_every_command_with_one_sentence(
@@ -83,6 +88,26 @@ def test_a_wrong_setting_stops_every_command_with_one_sentence(
     assert result.exit_code == 2
     assert name in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FINOPS_EVENT_LOG_URL", "redis://x"),
+        ("FINOPS_EVENT_LOG_URL", "kafka://no-port"),
+        ("FINOPS_CLICKHOUSE_URL", "mysql://x"),
+        ("FINOPS_CLICKHOUSE_URL", "clickhouse://host:port/db"),
+    ],
+)
+def test_config_check_reads_addresses_to_their_ends(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    result = runner.invoke(app, ["config", "check"])
+
+    assert result.exit_code == 2, result.output
+    assert name in result.stderr
 
 
 def test_the_address_of_a_running_finops_is_no_setting_of_a_service(monkeypatch: pytest.MonkeyPatch) -> None:

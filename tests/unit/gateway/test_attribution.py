@@ -75,6 +75,7 @@ def test_a_task_named_by_the_client_is_labelled(header: bytes, task: str) -> Non
         ("### Task:\nGive this chat a short title.", "title"),
         ("### Task:\nName one to three broad tags for the chat title.", "tags"),
         ("### Task:\nSuggest some follow-up questions.", "follow_ups"),
+        ("### Task:\nGuess what this person will send next.", "follow_ups"),
         ("### Task:\nWhich search queries would help?", "query"),
         ("### Task:\nDo something.", "other"),
         ("Please explain what ### Task: means.", ""),
