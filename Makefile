@@ -22,7 +22,7 @@ BOOTSTRAP := $(VENV)/.finops-bootstrap
 RUNTIME := $(VENV)/.finops-runtime
 TOOLS := $(VENV)/.finops-tools
 
-.PHONY: help up install install-dev test-tools test check lint types imports format lock clean e2e-open-webui
+.PHONY: help up install install-dev test-tools test check lint types imports format lock clean conformance e2e-open-webui
 
 help: ## List the commands.
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do \
@@ -56,6 +56,9 @@ format: $(TOOLS) ## Format the code and repair what the linter can repair.
 
 test-tools: ## Install what the tests need beside Python: a browser, nginx, Java and Maven.
 	@tests/support/install-test-tools
+
+conformance: $(TOOLS) ## Write which tests prove what of which provider; fails if that changed or lacks something.
+	@$(BIN)/python -m tests.support.conformance $(ARGS)
 
 bench-%: $(TOOLS) test-tools ## Run tests/bench/NAME.py: a table, then one line of JSON. Sizes: ARGS="--requests 500".
 	@$(BIN)/python -m tests.bench.$(subst -,_,$*) $(ARGS)

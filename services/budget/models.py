@@ -54,13 +54,14 @@ def _names(provider: Provider) -> tuple[str, ...]:
 
 @cache
 def _publicly_priced(provider_type: str) -> tuple[str, ...]:
+    """Without the names that stand for several models (`regional....`): no request can be made with one."""
     wanted = PROVIDER_IDS.get(provider_type)
     return tuple(
         model.id
         for provider in PUBLIC_PRICES
         if provider.id == wanted
         for model in provider.models
-        if not model.deprecated
+        if not model.deprecated and provider.find_model(model.id) is not None
     )
 
 

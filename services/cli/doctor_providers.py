@@ -1,15 +1,50 @@
-"""Are the providers there, and do they take our keys? Each is asked for its list of models."""
+"""Are the providers there, and do they take our keys? Each is asked what costs nothing: mostly its list of models."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 import httpx
 
 from services.budget.desired_state import DesiredState
 from services.cli.finding import OK, PROBLEM, WARNING, Finding
-from shared.catalogue.provider_types import PROVIDER_TYPES
+from shared.catalogue.provider_types import PROVIDER_TYPES, Wire
 from shared.governance.model import Credential, Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a wire format is asked, below the provider's address, and how the key is shown."""
+
+    path: str
+    key_header: str = "authorization"
+    headers: tuple[tuple[str, str], ...] = ()
+    versions: tuple[str, ...] = ()
+    """Ends of addresses that the path replaces, because it has a version of its own."""
+
+    def url(self, base_url: str) -> str:
+        for version in self.versions:
+            base_url = base_url.removesuffix(version)
+        return base_url + self.path
+
+    def headers_with(self, key: str) -> dict[str, str]:
+        bearer = "Bearer " if self.key_header == "authorization" else ""
+        return {**dict(self.headers), **({self.key_header: bearer + key} if key else {})}
+
+
+_PROBES: Final[Mapping[Wire, Probe]] = MappingProxyType(
+    {
+        "openai": Probe("/models"),
+        "huggingface": Probe("/models"),
+        "anthropic": Probe("/models", headers=(("anthropic-version", "2026-10-21"),)),
+        "gemini": Probe("/models", "x-goog-api-key"),
+        "cohere": Probe("/v1/models", versions=("/v2", "/v1")),
+        "replicate": Probe("/v1/account", versions=("/v1",)),
+    }
+)
+"""The others have no such address, or one that takes only tokens and signatures: they are not probed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +53,7 @@ class Target:
 
     subject: str
     base_url: str
+    probe: Probe | None
     lists_models: bool
     headers: Mapping[str, str]
     key: str = ""
@@ -51,10 +87,12 @@ def targets_of(desired: DesiredState, environ: Mapping[str, str]) -> Iterator[Ta
 
 
 def _target(provider: Provider, credential: Credential, key: str) -> Target:
+    kind = PROVIDER_TYPES[provider.type]
     return Target(
         subject=f"{provider.name}, {credential.name}",
         base_url=provider.base_url.rstrip("/"),
-        lists_models=PROVIDER_TYPES[provider.type].lists_models,
+        probe=_PROBES.get(kind.wire),
+        lists_models=kind.lists_models,
         headers=provider.headers,
         key=key,
         missing="" if key else credential.env,
@@ -65,12 +103,14 @@ async def _check(target: Target, client: httpx.AsyncClient) -> Finding:
     if target.missing:
         fix = f"Set {target.missing} to the provider's key."
         return Finding(target.subject, PROBLEM, f"{target.missing} is not set", fix)
-    headers = dict(target.headers)
-    if target.key:
-        headers["authorization"] = f"Bearer {target.key}"
-    path = "/models" if target.lists_models else ""
+    if target.probe is None:
+        detail = "not probed: only a request with a model shows whether it takes the credential"
+        return Finding(target.subject, OK, detail)
+    url = target.probe.url(target.base_url) if target.lists_models else target.base_url
+    headers = httpx.Headers(target.probe.headers_with(target.key))
+    headers.update(target.headers)  # a header of one's own wins, as in the gateway
     try:
-        answer = await client.get(f"{target.base_url}{path}", headers=headers)
+        answer = await client.get(url, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         detail = f"{target.base_url} cannot be reached ({type(error).__name__})"
         fix = "Check the address, the network and the proxy settings."
@@ -88,7 +128,7 @@ def _judge(target: Target, answer: httpx.Response) -> Finding:
         return Finding(target.subject, OK, detail)
     if answer.is_error:
         fix = "Check base_url: most end with /v1."
-        return Finding(target.subject, WARNING, f"{target.base_url}/models answered {status}", fix)
+        return Finding(target.subject, WARNING, f"{answer.request.url} answered {status}", fix)
     return Finding(
         target.subject, OK, f"{target.base_url} answers" + (" and takes the key" if target.key else "")
     )

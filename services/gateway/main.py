@@ -27,7 +27,8 @@ from services.gateway.providers.bedrock.signing import SigningClient
 from services.gateway.providers.demo.client import DemoClient
 from services.gateway.providers.fetch import Fetcher
 from services.gateway.providers.registry import Channels
-from services.gateway.providers.vertex.client import TokenClient
+from services.gateway.providers.token_client import TokenClient
+from services.gateway.providers.vertex import google
 from services.gateway.recording import Recorder
 from services.gateway.routes.health import Health
 from services.gateway.routes.inference import Inference
@@ -117,7 +118,7 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
 def _channels(stack: AsyncExitStack) -> Channels:
     """Every wire format over its client; `stack` closes the clients, the network last."""
     network = AiohttpClient()
-    azure, vertex = TokenClient(network, entra.fetch_for), TokenClient(network)
+    azure, vertex = TokenClient(network, entra.fetch_for), TokenClient(network, google.fetch_for)
     aws = SigningClient(network, AwsCredentials())
     for client in (network, azure, vertex, aws):
         stack.push_async_callback(client.close)

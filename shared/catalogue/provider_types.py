@@ -156,7 +156,7 @@ _TYPES: Final = (
         "bedrock",
         "bedrock",
         "https://bedrock-runtime.{region}.amazonaws.com",
-        ("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID"),
+        ("AWS_BEARER_TOKEN_BEDROCK",),
         _CHAT | {"embeddings", "images.generations", "images.edits", "images.variations", "rerank"},
         auth="optional_bearer",
         option_env_vars=(("region", ("AWS_REGION", "AWS_DEFAULT_REGION")),),

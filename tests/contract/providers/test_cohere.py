@@ -35,6 +35,7 @@ async def test_the_vendors_client_works_with_the_fake() -> None:
     assert len(models.models) == 4
 
 
+@pytest.mark.proves(provider="cohere", operation="rerank")
 async def test_the_vendors_client_ranks_through_the_gateway(tmp_path: Path) -> None:
     price = PriceOverride(model="cohere/rerank-v3.5", per_request_nanos=2_000_000)
     async with running_cohere() as (fake, url):

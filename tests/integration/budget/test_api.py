@@ -356,6 +356,7 @@ async def test_models_have_prices_as_decimal_strings_or_none(api: httpx.AsyncCli
     assert (unknown["input_per_million"], unknown["price_basis"]) == (None, "unpriced")
     assert models["demo/echo"]["price_basis"] == "built-in"
     assert models["openai/gpt-4o-mini"]["price_basis"] == "genai-prices"
+    assert "openai/ft:gpt-4o" not in models  # it stands for many models, and no request can name it
     only = (await api.get("/api/models", params={"provider": "mock"})).json()["items"]
     assert {model["provider"] for model in only} == {"mock"}
 

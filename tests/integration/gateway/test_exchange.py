@@ -290,6 +290,14 @@ async def test_too_large_a_body_is_413_and_logged(tmp_path: Path) -> None:
         assert [event.http_status for event in await gateway.logged(2)] == [413, 413]
 
 
+@pytest.mark.proves(provider="demo", operation="chat")
+@pytest.mark.proves(provider="demo", operation="completions")
+@pytest.mark.proves(provider="demo", operation="embeddings")
+@pytest.mark.proves(provider="demo", operation="images.generations")
+@pytest.mark.proves(provider="demo", operation="images.edits")
+@pytest.mark.proves(provider="demo", operation="audio.speech")
+@pytest.mark.proves(provider="demo", operation="audio.transcriptions")
+@pytest.mark.proves(provider="demo", operation="moderations")
 async def test_every_operation_is_served_priced_and_logged(tmp_path: Path) -> None:
     async with running_gateway(tmp_path, DEMO) as gateway:
         await _every_operation(gateway)

@@ -55,6 +55,8 @@ def same_call(ours: Asked, theirs: Asked) -> None:
     assert ("authorization" in ours.headers) == ("authorization" in theirs.headers)
 
 
+@pytest.mark.proves(provider="azure", operation="chat")
+@pytest.mark.proves(provider="azure", operation="embeddings")
 async def test_the_same_call_as_the_vendors_client_makes(tmp_path: Path) -> None:
     async with running_azure() as (fake, url), running_gateway(tmp_path, azure(url), PRICE) as gateway:
         async with vendors_client(url, "2024-10-21") as theirs, gateways_client(gateway.url) as ours:
@@ -73,6 +75,7 @@ async def test_the_same_call_as_the_vendors_client_makes(tmp_path: Path) -> None
         assert (logged.model, logged.cost_nanos, logged.cost_basis) == ("gpt-4o", 9_000 + 6_000, "priced")
 
 
+@pytest.mark.proves(provider="azure", operation="chat", features=("stream",))
 async def test_a_stream_begins_with_the_answer_and_is_priced(tmp_path: Path) -> None:
     async with running_azure() as (_, url), running_gateway(tmp_path, azure(url), PRICE) as gateway:
         async with gateways_client(gateway.url) as client:
@@ -96,6 +99,10 @@ async def test_the_fake_is_what_the_vendors_client_takes_for_azure() -> None:
             await client.chat.completions.create(model="nowhere", **CHAT)
 
 
+@pytest.mark.proves(provider="azure", operation="images.generations")
+@pytest.mark.proves(provider="azure", operation="images.edits")
+@pytest.mark.proves(provider="azure", operation="audio.transcriptions")
+@pytest.mark.proves(provider="azure", operation="audio.translations")
 async def test_pictures_and_sound_go_to_their_deployments(tmp_path: Path) -> None:
     async with running_azure() as (fake, url), running_gateway(tmp_path, azure(url)) as gateway:
         async with gateways_client(gateway.url) as ours, vendors_client(url, "2025-04-01-preview") as theirs:

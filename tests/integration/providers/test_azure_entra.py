@@ -15,8 +15,8 @@ from services.gateway.providers.azure.adapter import AzureAdapter
 from services.gateway.providers.azure.entra import EntraCredential, sealed_principal
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Target
-from services.gateway.providers.vertex.client import TokenClient
-from services.gateway.providers.vertex.tokens import TokenRefused, TokenUnavailable
+from services.gateway.providers.token_client import TokenClient
+from services.gateway.providers.tokens import TokenRefused, TokenUnavailable
 from services.gateway.upstream.aiohttp_client import AiohttpClient
 from services.gateway.upstream.port import UpstreamTimeouts
 from shared.catalogue.provider_types import PROVIDER_TYPES

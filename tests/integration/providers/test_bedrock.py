@@ -70,6 +70,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             yield Stage(fake, gateway, client, provider)
 
 
+@pytest.mark.proves(provider="bedrock", operation="chat", features=("usage with cache",))
 async def test_a_signed_chat_is_answered_and_priced(stage: Stage) -> None:
     stage.fake.replies.append(Reply(usage=CACHED))
 
@@ -85,6 +86,7 @@ async def test_a_signed_chat_is_answered_and_priced(stage: Stage) -> None:
     assert (logged.cost_nanos, logged.cost_basis) == (10_000 + 10_000, "priced")
 
 
+@pytest.mark.proves(provider="bedrock", operation="chat", features=("stream",))
 async def test_a_stream_is_answered_and_priced(stage: Stage) -> None:
     stage.fake.replies.append(Reply([{"text": "one two three four five"}], usage=CACHED))
 
@@ -123,6 +125,7 @@ async def test_an_api_key_and_an_inference_profile_by_its_arn(stage: Stage) -> N
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.proves(provider="bedrock", operation="chat", features=("tools", "tool loop"))
 async def test_a_round_of_tools_keeps_the_signature(stage: Stage, stream: bool) -> None:
     thought = {"reasoningContent": {"reasoningText": {"text": "Use tools.", "signature": "c2ln"}}}
     uses = [
@@ -159,6 +162,7 @@ class City(pydantic.BaseModel):
     population: int
 
 
+@pytest.mark.proves(provider="bedrock", operation="chat", features=("json schema",))
 async def test_a_schema_is_kept(stage: Stage) -> None:
     said = {"city": "Paris", "population": 2_100_000}
     use = {"toolUse": {"toolUseId": "t1", "name": ANSWER_TOOL, "input": said}}
@@ -186,6 +190,9 @@ async def test_a_schema_is_kept(stage: Stage) -> None:
         (Reply(fault="error-200"), 429, 1),
     ],
 )
+@pytest.mark.proves(
+    provider="bedrock", operation="chat", features=("errors mapped", "rate limit", "error in 200")
+)
 async def test_errors_are_told_in_openais_terms(stage: Stage, reply: Reply, status: int, calls: int) -> None:
     stage.fake.replies.append(reply)
 
@@ -199,6 +206,7 @@ async def test_errors_are_told_in_openais_terms(stage: Stage, reply: Reply, stat
 
 
 @pytest.mark.parametrize("fault", ["cut", "early", "exception:modelStreamErrorException"])
+@pytest.mark.proves(provider="bedrock", operation="chat", features=("cut stream",))
 async def test_a_stream_that_breaks_off_says_so_and_is_billed(stage: Stage, fault: str) -> None:
     stage.fake.replies.append(Reply([{"text": "A long answer that will never be whole."}], fault=fault))
 
@@ -232,6 +240,7 @@ async def test_leaving_a_stream_that_stalls_closes_the_connection(stage: Stage) 
     assert await eventually(closed)
 
 
+@pytest.mark.proves(provider="bedrock", operation="embeddings")
 async def test_embeddings_of_titan_take_a_call_for_each_text(stage: Stage) -> None:
     for vector in ([0.5, -0.25], [1.0, 2.0]):
         body = msgspec.json.encode({"embedding": vector, "inputTextTokenCount": 3})
@@ -249,6 +258,7 @@ async def test_embeddings_of_titan_take_a_call_for_each_text(stage: Stage) -> No
     assert (logged.cost_basis, logged.tokens.prompt) == ("priced", 6)
 
 
+@pytest.mark.proves(provider="bedrock", operation="embeddings")
 async def test_embeddings_of_cohere(stage: Stage) -> None:
     body = msgspec.json.encode({"embeddings": {"float": [[0.5], [1.0]]}, "id": "x", "texts": ["a", "b"]})
     stage.fake.replies.append(Reply(body=body, headers={"x-amzn-bedrock-input-token-count": "7"}))
@@ -284,6 +294,7 @@ async def test_an_error_of_one_of_several_calls_is_the_error_of_all(stage: Stage
         ("stability.sd3-5-large-v1:0", {"prompt": "a cat", "output_format": "png", "aspect_ratio": "16:9"}),
     ],
 )
+@pytest.mark.proves(provider="bedrock", operation="images.generations")
 async def test_pictures(stage: Stage, model: str, sent: dict[str, Any]) -> None:
     stage.fake.replies.append(Reply(body=msgspec.json.encode({"images": [PICTURE]})))
 
@@ -303,6 +314,7 @@ async def test_a_picture_that_was_filtered_out_is_an_error(stage: Stage) -> None
         await stage.client.images.generate(model="bedrock/stability.stable-image-core-v1:1", prompt="x")
 
 
+@pytest.mark.proves(provider="bedrock", operation="images.edits")
 async def test_a_picture_is_changed(stage: Stage) -> None:
     stage.fake.replies.append(Reply(body=msgspec.json.encode({"images": [PICTURE]})))
 
@@ -340,6 +352,7 @@ async def test_clients_of_other_formats(stage: Stage) -> None:
     assert extra == {"thinking": {"type": "enabled", "budget_tokens": 2048}}
 
 
+@pytest.mark.proves(provider="bedrock", operation="rerank")
 async def test_ranking(stage: Stage) -> None:
     body = {"model": "bedrock/cohere.rerank-v3-5:0", "query": "q", "documents": ["a", "b", "c"], "top_n": 2}
 

@@ -90,6 +90,7 @@ def _no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge, "_check_supported_task", lambda model, task: None)
 
 
+@pytest.mark.proves(provider="huggingface", operation="chat")
 async def test_a_chat_goes_to_the_inference_provider_that_was_named(tmp_path: Path) -> None:
     async with router(tmp_path) as (fake, _, client):
         await client.chat.completions.create(
@@ -104,6 +105,7 @@ async def test_a_chat_goes_to_the_inference_provider_that_was_named(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("_no_look_up")
+@pytest.mark.proves(provider="huggingface", operation="embeddings")
 async def test_vectors_are_asked_for_as_the_vendors_library_does(tmp_path: Path) -> None:
     async with router(tmp_path) as (fake, gateway, client):
         plain = await client.embeddings.create(model=EMBEDDER, input=["a", "b"], encoding_format="float")
@@ -125,6 +127,7 @@ async def test_vectors_are_asked_for_as_the_vendors_library_does(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("_no_look_up")
+@pytest.mark.proves(provider="huggingface", operation="images.generations")
 async def test_a_picture_is_priced_and_comes_in_base64(tmp_path: Path) -> None:
     async with router(tmp_path) as (fake, gateway, client):
         answer = await client.images.generate(

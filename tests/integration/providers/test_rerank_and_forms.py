@@ -38,6 +38,7 @@ class Ranker:
 
 
 @pytest.mark.parametrize("below_v1", [True, False])
+@pytest.mark.proves(provider="vllm", operation="rerank")
 async def test_a_ranking_is_asked_for_at_both_addresses(tmp_path: Path, below_v1: bool) -> None:
     server = Ranker(below_v1=below_v1)
     price = PriceOverride(model="mine/bge-reranker", input_per_million_nanos=1_000_000_000)

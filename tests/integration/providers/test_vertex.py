@@ -82,6 +82,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             yield Stage(fake, url, gateway, client)
 
 
+@pytest.mark.proves(provider="vertex", operation="chat")
 async def test_a_service_account_gets_one_token_for_many_requests(stage: Stage) -> None:
     for _ in range(3):
         answer = await stage.ask("mock(prompt=10; completion=2)")
@@ -127,6 +128,7 @@ async def test_a_key_that_google_refuses_is_the_administrators_business(stage: S
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.proves(provider="vertex", operation="chat", features=("stream",))
 async def test_gemini_is_asked_as_googles_sdk_asks(stage: Stage, stream: bool) -> None:
     stage.fake.tokens.append(TOKEN)
     async with httpx.AsyncClient() as http:
@@ -148,6 +150,7 @@ async def test_gemini_is_asked_as_googles_sdk_asks(stage: Stage, stream: bool) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.proves(provider="vertex", operation="chat", features=("stream",))
 async def test_claude_is_asked_as_anthropics_sdk_asks(stage: Stage, stream: bool) -> None:
     stage.fake.tokens.append(TOKEN)
     model = "claude-sonnet-4-5@20250929"
@@ -177,6 +180,7 @@ async def test_claude_is_asked_as_anthropics_sdk_asks(stage: Stage, stream: bool
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.proves(provider="vertex", operation="chat", features=("stream",))
 async def test_mistral_is_asked_as_its_sdk_asks(stage: Stage, stream: bool) -> None:
     stage.fake.tokens.append(TOKEN)
     model = "mistral-small-2503"
@@ -213,6 +217,8 @@ async def test_others_are_asked_in_openais_format(stage: Stage, stream: bool) ->
 
 
 @pytest.mark.filterwarnings("ignore:The generate_images method is deprecated")
+@pytest.mark.proves(provider="vertex", operation="embeddings")
+@pytest.mark.proves(provider="vertex", operation="images.generations")
 async def test_embeddings_and_pictures_are_asked_as_googles_sdk_asks(stage: Stage) -> None:
     stage.fake.tokens.append(TOKEN)
     async with httpx.AsyncClient() as http:

@@ -64,6 +64,23 @@ def test_demo_is_always_there_and_providers_come_with_their_variables() -> None:
     assert found.providers["ollama"].base_url == "http://host:1/v1"
 
 
+def test_keys_that_aws_has_for_other_things_make_no_provider_but_a_key_of_bedrocks_does() -> None:
+    keys = {
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_REGION": "eu-west-1",
+    }
+    assert set(desired(environ=keys).providers) == {"demo"}
+
+    found = desired(environ={**keys, "AWS_BEARER_TOKEN_BEDROCK": "x"}).providers["bedrock"]
+    assert [one.env for one in found.credentials] == ["AWS_BEARER_TOKEN_BEDROCK"]
+    assert found.options == {"region": "eu-west-1"}
+
+    chain = desired("providers: {bedrock: {options: {region: eu-west-1}}}", keys).providers["bedrock"]
+    assert [(one.name, one.env) for one in chain.credentials] == [("none", "")]
+    assert chain.options == {"region": "eu-west-1"}
+
+
 def test_the_file_wins_over_the_environment_for_a_provider_of_the_same_name() -> None:
     text = "providers: {openai: {credentials: [{name: main, api_key: env.OTHER_KEY}]}}"
 

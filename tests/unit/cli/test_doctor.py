@@ -136,6 +136,65 @@ async def test_a_provider_of_the_environment_is_examined_too() -> None:
 
 
 @pytest.mark.parametrize(
+    ("variable", "url", "header", "value"),
+    [
+        ("ANTHROPIC_API_KEY", "https://api.anthropic.com/v1/models", "authorization", "Bearer k"),
+        ("CO_API_KEY", "https://api.cohere.com/v1/models", "authorization", "Bearer k"),
+        ("GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta/models", "x-goog-api-key", "k"),
+        ("HF_TOKEN", "https://router.huggingface.co/v1/models", "authorization", "Bearer k"),
+        ("REPLICATE_API_TOKEN", "https://api.replicate.com/v1/account", "authorization", "Bearer k"),
+    ],
+)
+async def test_each_wire_format_is_asked_in_its_own_way(
+    variable: str, url: str, header: str, value: str
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == url
+        assert {"authorization", "x-goog-api-key"} & set(request.headers) == {header}
+        assert request.headers[header] == value
+        assert ("anthropic-version" in request.headers) is (variable == "ANTHROPIC_API_KEY")
+        return httpx.Response(200, json={})
+
+    (finding,) = await found(handler, desired_state(ConfigFile(), {variable: "k"}), **{variable: "k"})
+
+    assert finding.state == OK
+    assert "takes the key" in finding.detail
+
+
+@pytest.mark.parametrize(
+    "base_url", ["https://cohere.test", "https://cohere.test/v1", "https://cohere.test/v2/"]
+)
+async def test_an_address_with_a_version_is_not_given_a_second_one(base_url: str) -> None:
+    text = f"providers: {{cohere: {{base_url: '{base_url}', credentials: [{{name: main, api_key: k}}]}}}}"
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == "https://cohere.test/v1/models"
+        return httpx.Response(200, json={})
+
+    (finding,) = await found(handler, desired_state(parse_config(text), {}))
+
+    assert finding.state == OK
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AWS_BEARER_TOKEN_BEDROCK": "k"},
+        {"AZURE_OPENAI_ENDPOINT": "https://acme.openai.azure.com", "AZURE_OPENAI_API_KEY": "k"},
+        {"GOOGLE_APPLICATION_CREDENTIALS": "key.json"},
+    ],
+)
+async def test_what_cannot_be_tried_for_nothing_is_not_probed(environ: dict[str, str]) -> None:
+    def never(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(request.url)
+
+    (finding,) = await found(never, desired_state(ConfigFile(), environ), **environ)
+
+    assert finding.state == OK
+    assert "not probed" in finding.detail
+
+
+@pytest.mark.parametrize(
     ("url", "status", "state"),
     [
         ("clickhouse://user:secret@db:8123/finops", 200, OK),

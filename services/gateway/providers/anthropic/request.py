@@ -148,7 +148,7 @@ def _tool(tool: Tool) -> Block:
         said["description"] = function.description
     if function.strict:
         said["strict"] = True
-        said["input_schema"] = accepted_schema(schema)
+        said["input_schema"] = accepted_schema(schema, "tools")
     if tool.cache_control is not None:
         said["cache_control"] = marker(tool.cache_control)
     return said

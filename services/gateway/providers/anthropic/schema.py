@@ -3,8 +3,12 @@
 import json
 from typing import Any, Final
 
+from services.gateway.providers.errors import BadRequest
+
 Schema = dict[str, Any]
 
+MAX_DEPTH: Final = 128
+"""Of JSON: about half as many schemas, one within the other."""
 _STRING_FORMATS: Final = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )
@@ -12,8 +16,25 @@ _UNIONS: Final = (("anyOf", "anyOf"), ("oneOf", "anyOf"), ("allOf", "allOf"))
 _SIMPLE: Final = (str, int, float, bool, type(None))
 
 
-def accepted_schema(schema: Schema) -> Schema:
-    """The same schema in the accepted subset. Constraints outside of it end up in the description."""
+def accepted_schema(schema: Schema, field: str = "response_format") -> Schema:
+    """The same schema in the accepted subset. Constraints outside of it end up in the description.
+
+    Raises BadRequest naming `field` when it is nested too deeply.
+    """
+    layer: list[Any] = [schema]
+    for _ in range(MAX_DEPTH):
+        layer = [
+            inner
+            for value in layer
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not layer:
+            return _subset(schema)
+    raise BadRequest(f"`{field}` is nested too deeply.", param=field)
+
+
+def _subset(schema: Schema) -> Schema:
     left = dict(schema)
     out: Schema = {}
     for name in ("$defs", "definitions"):
@@ -34,14 +55,15 @@ def accepted_schema(schema: Schema) -> Schema:
         _take_object(left, out)
     if "array" in kinds:
         _take_array(left, out)
-    if "string" in kinds and left.get("format") in _STRING_FORMATS:
+    form = left.get("format")
+    if "string" in kinds and isinstance(form, str) and form in _STRING_FORMATS:
         out["format"] = left.pop("format")
     _tell(left, out)
     return out
 
 
 def _accepted(value: Any) -> Any:
-    return accepted_schema(value) if isinstance(value, dict) else value
+    return _subset(value) if isinstance(value, dict) else value
 
 
 def _take_literals(left: Schema, out: Schema) -> bool:
@@ -63,7 +85,8 @@ def _take_union(left: Schema, out: Schema) -> bool:
 
 def _take_object(left: Schema, out: Schema) -> None:
     properties = left.pop("properties", None)
-    out["properties"] = {key: _accepted(value) for key, value in (properties or {}).items()}
+    known = properties if isinstance(properties, dict) else {}
+    out["properties"] = {key: _accepted(value) for key, value in known.items()}
     left.pop("additionalProperties", None)
     out["additionalProperties"] = False
     if isinstance(left.get("required"), list):

@@ -12,7 +12,7 @@ from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import adjust
 from services.gateway.providers.port import Adapter, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.relay import OpenAIRelay
-from services.gateway.providers.vertex.client import with_token
+from services.gateway.providers.token_client import with_token
 from services.gateway.upstream.port import UpstreamRequest
 
 API_VERSION: Final = "2024-10-21"

@@ -9,7 +9,7 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from services.gateway.providers.port import Target
-from services.gateway.providers.vertex.tokens import Fetch, Token, TokenRefused, TokenUnavailable
+from services.gateway.providers.tokens import Fetch, Token, TokenRefused, TokenUnavailable
 
 SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 """Of the public cloud; `options.scope` replaces it."""

@@ -49,7 +49,8 @@ def _fit(schema: Mapping[str, Any], field: str, depth: int) -> dict[str, Any]:
             fitted[name] = {key: _any(item, field, depth) for key, item in value.items()}
     if "const" in schema:
         fitted["enum"] = [schema["const"]]
-    for part in schema.get("allOf") or ():
+    parts = schema.get("allOf")
+    for part in parts if isinstance(parts, list) else ():
         if isinstance(part, Mapping):
             _merge(fitted, _fit(part, field, depth + 1))
     return fitted
@@ -58,8 +59,9 @@ def _fit(schema: Mapping[str, Any], field: str, depth: int) -> dict[str, Any]:
 def _renamed(schema: Mapping[str, Any]) -> dict[str, Any]:
     """With the names of today: `definitions` were renamed, and a list of `items` too."""
     renamed = dict(schema)
-    if "definitions" in renamed:
-        renamed["$defs"] = {**renamed.pop("definitions"), **(renamed.get("$defs") or {})}
+    older, newer = renamed.pop("definitions", None), renamed.get("$defs")
+    if isinstance(older, Mapping):
+        renamed["$defs"] = {**older, **newer} if isinstance(newer, Mapping) else older
     if isinstance(renamed.get("items"), list):
         renamed["prefixItems"] = renamed.pop("items")
     return renamed

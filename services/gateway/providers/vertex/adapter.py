@@ -27,7 +27,7 @@ from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import COMPATIBLE, adjust
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
-from services.gateway.providers.vertex.client import with_token
+from services.gateway.providers.token_client import with_token
 from services.gateway.providers.vertex.location import Place, place_of
 from services.gateway.providers.vertex.relay import VertexRelay, format_of
 from services.gateway.upstream.port import UpstreamRequest

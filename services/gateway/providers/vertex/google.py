@@ -16,7 +16,7 @@ import msgspec
 from google.auth import identity_pool
 from google.oauth2 import service_account
 
-from services.gateway.providers.vertex.tokens import Token, TokenRefused, TokenUnavailable
+from services.gateway.providers.tokens import Fetch, Token, TokenRefused, TokenUnavailable
 
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 TIMEOUT_S: Final = 15.0
@@ -101,6 +101,11 @@ class GoogleCredential:
         if not self._credentials.token or expiry is None:
             raise TokenRefused("Google gives no access token for this credential.")
         return Token(self._credentials.token, expiry.replace(tzinfo=UTC).timestamp())
+
+
+def fetch_for(secret: str) -> Fetch:
+    """How a token for this credential is had."""
+    return GoogleCredential(secret).fetch
 
 
 def project_of(secret: str) -> str:

@@ -64,6 +64,7 @@ def test_turns_of_one_role_become_one_and_the_system_prompt_is_lifted() -> None:
     assert results[0]["tool_use_id"] == "call_1"
 
 
+@pytest.mark.proves(provider="anthropic", operation="chat", features=("images in", "documents in"))
 def test_pictures_and_documents() -> None:
     wrongly_named = {"type": "image_url", "image_url": {"url": f"data:image/jpg;base64,{PIXEL}"}}
     linked = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "high"}}
@@ -97,6 +98,7 @@ def test_caching_markers() -> None:
         ({"parallel_tool_calls": False}, {"type": "auto", "disable_parallel_tool_use": True}),
     ],
 )
+@pytest.mark.proves(provider="anthropic", operation="chat", features=("forced tool",))
 def test_the_choice_of_tools(asked: Any, said: Any) -> None:
     assert built(tools=[TOOL], **asked)[0].get("tool_choice") == said
 
@@ -154,6 +156,7 @@ def test_what_does_no_harm_is_left_out() -> None:
     assert dropped == ("presence_penalty", "seed", "temperature")
 
 
+@pytest.mark.proves(provider="anthropic", operation="chat", features=("json mode",))
 def test_json_without_a_schema() -> None:
     alone, _ = built(response_format={"type": "json_object"})
     assert alone["tool_choice"] == {"type": "tool", "name": "answer_in_json"}
@@ -217,3 +220,30 @@ def test_constraints_outside_the_subset_are_told_in_words() -> None:
     accepted = accepted_schema(schema)
     assert (accepted["type"], "minimum" in accepted) == ("integer", False)
     assert accepted["description"].startswith("A number\n\n{")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": 3},
+        {"type": "object", "properties": None, "required": 1},
+        {"type": "string", "format": ["date"]},
+        {"type": "array", "items": [True], "minItems": []},
+        {"anyOf": 1, "$defs": [], "definitions": None},
+    ],
+)
+def test_a_schema_that_is_none_is_left_to_the_provider_to_refuse(schema: dict[str, Any]) -> None:
+    assert isinstance(accepted_schema(schema), dict)
+
+
+@pytest.mark.parametrize(("deep", "fits"), [(60, True), (900, False)])
+def test_a_schema_nested_without_end_is_refused_by_name(deep: int, fits: bool) -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(deep):
+        schema = {"type": "object", "properties": {"a": schema}}
+
+    if fits:
+        assert accepted_schema(schema)["additionalProperties"] is False
+    else:
+        with pytest.raises(BadRequest, match="tools"):
+            accepted_schema(schema, "tools")

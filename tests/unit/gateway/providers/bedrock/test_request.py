@@ -151,6 +151,7 @@ def test_tools_of_the_past_are_declared_even_when_the_request_has_none() -> None
         ({"type": "function", "function": {"name": "weather"}}, {"tool": {"name": "weather"}}),
     ],
 )
+@pytest.mark.proves(provider="bedrock", operation="chat", features=("forced tool",))
 def test_the_choice_of_tools(choice: Any, expected: Any) -> None:
     assert params(chat_body(tools=[WEATHER], tool_choice=choice))["toolConfig"].get("toolChoice") == expected
 
@@ -210,6 +211,7 @@ def test_a_model_that_thinks_gets_the_schema_without_a_tool() -> None:
         ("anthropic.claude-sonnet-4-5-v1:0", {"type": "json_object"}),
     ],
 )
+@pytest.mark.proves(provider="bedrock", operation="chat", features=("json mode",))
 def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -> None:
     found, prepared = built(chat_body(response_format=form, reasoning_effort="low"), target(model))
 
@@ -218,6 +220,7 @@ def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -
     assert prepared.dropped == ("reasoning_effort",)
 
 
+@pytest.mark.proves(provider="bedrock", operation="chat", features=("images in", "documents in"))
 def test_pictures_documents_and_recordings() -> None:
     parts = [
         {"type": "image_url", "image_url": {"url": url("image/jpeg", PNG)}},
@@ -276,6 +279,7 @@ def test_caching_markers_become_cache_points() -> None:
         ("anthropic.claude-sonnet-4-5-v1:0", {"reasoning_effort": "high", "max_tokens": 500}, None),
     ],
 )  # fmt: skip
+@pytest.mark.proves(provider="bedrock", operation="chat", features=("reasoning",))
 def test_thinking(model: str, fields: dict[str, Any], expected: Any) -> None:
     assert params(chat_body(**fields), target(model)).get("additionalModelRequestFields") == expected
 

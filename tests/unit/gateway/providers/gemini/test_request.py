@@ -62,6 +62,7 @@ def test_instructions_alone_are_the_question() -> None:
     assert body == {"contents": [{"role": "user", "parts": [{"text": "Say hi."}]}]}
 
 
+@pytest.mark.proves(provider="gemini", operation="chat", features=("images in", "documents in"))
 def test_pictures_recordings_and_documents() -> None:
     page = "https://example.com/a.png"
     body, _ = built(
@@ -139,6 +140,7 @@ def test_results_of_parallel_calls_stand_together() -> None:
         ),
     ],
 )
+@pytest.mark.proves(provider="gemini", operation="chat", features=("forced tool",))
 def test_tool_choice(choice: Any, expected: Any) -> None:
     body, _ = built(tools=[LOOK], tool_choice=choice)
 
@@ -181,6 +183,7 @@ def test_a_model_that_does_not_think_is_not_told_to() -> None:
     )
 
 
+@pytest.mark.proves(provider="gemini", operation="chat", features=("json mode",))
 def test_json_with_and_without_a_schema() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
@@ -269,7 +272,15 @@ message = st.one_of(
     ),
 )
 leaf = st.sampled_from(
-    [{"type": "string"}, {"type": ["integer", "null"]}, {"const": 1}, {"$ref": "#/definitions/a"}, True]
+    [
+        {"type": "string"},
+        {"type": ["integer", "null"]},
+        {"const": 1},
+        {"$ref": "#/definitions/a"},
+        {"allOf": 1, "definitions": None},
+        {"definitions": {"a": {"type": "null"}}, "$defs": 1},
+        True,
+    ]
 )
 schema = st.recursive(
     leaf,

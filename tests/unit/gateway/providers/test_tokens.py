@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.gateway.providers.vertex.tokens import (
+from services.gateway.providers.tokens import (
     AHEAD_S,
     PAUSE_S,
     Token,

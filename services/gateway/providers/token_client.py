@@ -7,8 +7,7 @@ from typing import Final
 import msgspec
 from multidict import CIMultiDict
 
-from services.gateway.providers.vertex.google import GoogleCredential
-from services.gateway.providers.vertex.tokens import Fetch, TokenRefused, TokenSource, TokenUnavailable
+from services.gateway.providers.tokens import Fetch, TokenRefused, TokenSource, TokenUnavailable
 from services.gateway.upstream.port import (
     UpstreamClient,
     UpstreamConnectFailed,
@@ -31,12 +30,8 @@ class TokenRequest(UpstreamRequest):
 class TokenClient:
     """See UpstreamClient. Tokens are kept in memory only, one source for each credential."""
 
-    def __init__(
-        self,
-        network: UpstreamClient,
-        fetch_for: Callable[[str], Fetch] = lambda secret: GoogleCredential(secret).fetch,
-    ) -> None:
-        """`network` belongs to whoever made it; `close` leaves it open."""
+    def __init__(self, network: UpstreamClient, fetch_for: Callable[[str], Fetch]) -> None:
+        """`fetch_for` gives how a credential's token is had. `network` belongs to whoever made it; `close` leaves it open."""
         self._network = network
         self._fetch_for = fetch_for
         self._sources: dict[str, TokenSource] = {}

@@ -1,12 +1,9 @@
 """Requests that want a token get one; what goes wrong on the way is the same kind of failure as any other."""
 
-from pathlib import Path
-
 import pytest
 
-from services.gateway.providers.vertex.client import TokenClient, with_token
-from services.gateway.providers.vertex.google import GoogleCredential, project_of
-from services.gateway.providers.vertex.tokens import Fetch, Token, TokenRefused, TokenUnavailable
+from services.gateway.providers.token_client import TokenClient, with_token
+from services.gateway.providers.tokens import Fetch, Token, TokenRefused, TokenUnavailable
 from services.gateway.upstream.port import UpstreamConnectFailed, UpstreamRequest, UpstreamResponse
 
 
@@ -68,25 +65,3 @@ async def test_a_refused_credential_is_an_answer_of_401() -> None:
     assert answer.status == 401
     assert b"wrong" in await answer.read(1_000)
     assert network.sent == []
-
-
-@pytest.mark.parametrize(
-    "secret", ["{", '{"type":"service_account"}', '{"type":"magic"}', "/no/such/file", "[]"]
-)
-async def test_a_secret_that_is_no_key_is_refused(secret: str) -> None:
-    with pytest.raises(TokenRefused):
-        await GoogleCredential(secret).fetch()
-
-
-async def test_a_secret_may_be_the_path_of_a_key(tmp_path: Path) -> None:
-    key = tmp_path / "key.json"
-    key.write_text('{"type":"magic"}')
-    with pytest.raises(TokenRefused, match="type"):
-        await GoogleCredential(str(key)).fetch()
-
-
-@pytest.mark.parametrize(
-    ("secret", "project"), [('{"project_id":"p"}', "p"), ("{", ""), ('{"project_id":1}', ""), ("/path", "")]
-)
-def test_the_project_of_a_key(secret: str, project: str) -> None:
-    assert project_of(secret) == project
