@@ -57,11 +57,11 @@ class CounterSet:
             bucket.unpriced += change.unpriced
             self._changed.add(charge.budget_id)
 
-    def take_changed(self, through_offset: int) -> list[str]:
-        """Ids changed since the last call, but for those restored ahead of `through_offset`: they are held back."""
-        ready = [name for name in self._changed if self._counters[name].skip_through <= through_offset]
-        self._changed.difference_update(ready)
-        return ready
+    def take_changed(self) -> list[str]:
+        """Ids changed since the last call."""
+        changed = list(self._changed)
+        self._changed.clear()
+        return changed
 
     def touch(self, budget_id: str) -> None:
         """Let the next `take_changed` return this counter, if it exists."""

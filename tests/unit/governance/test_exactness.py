@@ -191,3 +191,13 @@ def expected_view(world: World, gateway: Gateway) -> Sums:
         if record.offset <= gateway.seen[partition][1]
     ]
     return truth([*published, *(record.event for record in gateway.spool)])
+
+
+def test_a_counter_ahead_of_its_progress_hides_nothing_from_a_view() -> None:
+    """Found by the test above: two owners in a row die while publishing; what only the first had told must still count."""
+    quiet, early = [_start(0, 0, 0)], _publish(0, None)
+    plan = [*quiet * 7, early, *quiet * 3, early, _give_up(0, True), _start(0, 0, 1), *quiet]
+    plan += [early, early, early, _torn(0, 2, 1), _torn(0, 1, 3)]
+    world = World()
+
+    run(world, plan, after_each=check_views)
