@@ -54,7 +54,7 @@ class Ingest:
                 self._health.fault = str(error)
                 self._logger.error("log_ingest_stopped", reason=str(error))
                 return
-            except Exception:
+            except Exception:  # the task's supervisor: logged, counted, tried again, nothing is dropped
                 self._logger.exception("log_ingest_failed", wait_s=backoff)
             finally:
                 self._health.consuming = False

@@ -339,7 +339,7 @@ class Outbox:
                 await job()
             except (FinOpsError, OSError) as error:
                 log.error("outbox_restarts", error=str(error), kind=type(error).__name__)
-            except Exception:
+            except Exception:  # the task's supervisor: logged, counted, tried again, nothing is dropped
                 log.exception("outbox_restarts")
             else:
                 return
