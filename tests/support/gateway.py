@@ -1,8 +1,8 @@
 """A whole gateway inside the test's event loop, on a real SQLite log and a real port, with the log's events at hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ from shared.governance.model import Budget, Credential, PriceOverride, Provider,
 from shared.settings import Settings
 from shared.topics import GOVERNANCE, REQUESTS, SPEND, USAGE, partition_for
 from tests.support.eventually import eventually
-from tests.support.upstream.run import bound_socket
+from tests.support.upstream.run import QuietServer, bound_socket
 
 Governed = VirtualKey | Provider | Route | PriceOverride
 Event = TypeVar("Event", RequestLogged, RequestStarted, UsageRecorded)
@@ -194,14 +194,6 @@ async def running_gateway(
         await log.close()
 
 
-class _QuietServer(uvicorn.Server):
-    """Leaves signals to whoever runs the tests."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @asynccontextmanager
 async def served(app: ASGIApp) -> AsyncIterator[str]:
     """`app` on a free port; gives its URL. At the end running requests are cut after a moment."""
@@ -213,7 +205,7 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
         log_level="critical",
         timeout_graceful_shutdown=1,
     )
-    server = _QuietServer(config)
+    server = QuietServer(config)
     with bound_socket() as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

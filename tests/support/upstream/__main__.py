@@ -5,7 +5,7 @@ import asyncio
 import signal
 
 from tests.support.upstream.app import MockUpstream
-from tests.support.upstream.run import bound_socket, server_for
+from tests.support.upstream.run import BACKLOG, bound_socket, server_for
 
 
 async def serve(port: int, models: tuple[str, ...]) -> None:
@@ -14,6 +14,7 @@ async def serve(port: int, models: tuple[str, ...]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)
     with bound_socket(port=port) as listener:
+        listener.listen(BACKLOG)  # whoever reads the address below may connect at once
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", flush=True)
         await server.serve(sockets=[listener])
 

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import uvicorn
 
 from tests.support.upstream.app import MockUpstream
 
+BACKLOG: Final = 4096
 
-class _QuietServer(uvicorn.Server):
+
+class QuietServer(uvicorn.Server):
     """Leaves signals to whoever runs the tests."""
 
     @contextlib.contextmanager
@@ -33,9 +36,9 @@ class RunningUpstream:
 def server_for(app: MockUpstream) -> uvicorn.Server:
     config = uvicorn.Config(
         app, http="httptools", lifespan="off", access_log=False, log_level="critical", timeout_keep_alive=75,
-        timeout_graceful_shutdown=2, backlog=4096,
+        timeout_graceful_shutdown=2, backlog=BACKLOG,
     )  # fmt: skip
-    return _QuietServer(config)
+    return QuietServer(config)
 
 
 def bound_socket(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
