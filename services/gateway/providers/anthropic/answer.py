@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
+from services.gateway.providers.anthropic.content import FORMAT
 from services.gateway.providers.anthropic.errors import Detail, error_inside
 from services.gateway.providers.anthropic.request import JSON_TOOL
 from services.gateway.providers.anthropic.usage import Counts
@@ -22,7 +23,6 @@ FINISH_REASONS: Final[Mapping[str, str]] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-FORMAT: Final = "anthropic-claude-v1"
 
 
 class ContentBlock(msgspec.Struct):

@@ -25,6 +25,9 @@ from services.gateway.providers.errors import BadRequest
 
 Block = dict[str, Any]
 
+FORMAT: Final = "anthropic-claude-v1"
+"""How reasoning is marked that Claude has signed, wherever it runs."""
+_SIGNED_BY_CLAUDE: Final = frozenset({None, FORMAT, "bedrock-converse-v1"})
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _PDF: Final = "application/pdf"
@@ -48,7 +51,7 @@ def assistant_blocks(message: Message, where: str, fetched: Mapping[str, Fetched
     """What an assistant said, in Anthropic's order: thoughts, text, calls."""
     blocks = _thoughts(message)
     blocks += blocks_of(message, where, fetched)
-    if message.refusal:
+    if message.refusal and message.refusal.strip():
         blocks.append({"type": "text", "text": message.refusal})
     for at, call in enumerate(message.tool_calls or ()):
         blocks.append(
@@ -71,6 +74,11 @@ def tool_result(message: Message, where: str, fetched: Mapping[str, Fetched]) ->
     content = blocks_of(message, where, fetched)
     if content:
         block["content"] = content
+    # A marker may stand on the result alone, not inside of it.
+    for inner in content:
+        marked = inner.pop("cache_control", None)
+        if marked is not None:
+            block["cache_control"] = marked
     return block
 
 
@@ -94,6 +102,8 @@ def _thoughts(message: Message) -> list[Block]:
     """Only what carries its signature: the provider refuses thoughts that it cannot verify."""
     blocks: list[Block] = []
     for detail in message.reasoning_details or ():
+        if detail.format not in _SIGNED_BY_CLAUDE:
+            continue
         if detail.type == "reasoning.text" and detail.signature:
             blocks.append({"type": "thinking", "thinking": detail.text or "", "signature": detail.signature})
         elif detail.type == "reasoning.encrypted" and detail.data:
@@ -102,10 +112,9 @@ def _thoughts(message: Message) -> list[Block]:
 
 
 def _block(part: Part, where: str, fetched: Mapping[str, Fetched]) -> Block | None:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text} if part.text else None
-    if isinstance(part, RefusalPart):
-        return {"type": "text", "text": part.refusal} if part.refusal else None
+    if isinstance(part, TextPart | RefusalPart):
+        text = part.text if isinstance(part, TextPart) else part.refusal
+        return {"type": "text", "text": text} if text.strip() else None  # blank ones are refused
     if isinstance(part, ImagePart):
         return {
             "type": "image",

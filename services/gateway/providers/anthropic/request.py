@@ -81,6 +81,7 @@ def messages_body(chat: ChatRequest, model: str, fetched: Mapping[str, Fetched])
     _tools(chat, fields)
     _thinking(chat, traits, fields, adapted)
     _format(chat, traits, fields, system)
+    _tools_of_the_past(fields)
     if system:
         fields["system"] = system
     _rest(chat, fields, adapted)
@@ -154,6 +155,21 @@ def _tool(tool: Tool) -> Block:
     return said
 
 
+def _tools_of_the_past(fields: dict[str, Any]) -> None:
+    """A conversation with calls in it must come with tools, even where the client offers none any more."""
+    called = [
+        block["name"]
+        for turn in fields["messages"]
+        for block in turn["content"]
+        if block["type"] == "tool_use"
+    ]
+    if called and "tools" not in fields:
+        fields["tools"] = [
+            {"name": name, "input_schema": {"type": "object"}} for name in dict.fromkeys(called)
+        ]
+        fields["tool_choice"] = {"type": "none"}
+
+
 def _thinking(chat: ChatRequest, traits: Traits, fields: dict[str, Any], adapted: Fit) -> None:
     budget, effort = chat.thinking_budget, chat.effort
     asked = next((name for name in ("thinking", "reasoning", "reasoning_effort") if name in chat.names), "")
@@ -166,15 +182,33 @@ def _thinking(chat: ChatRequest, traits: Traits, fields: dict[str, Any], adapted
         adapted.drop(asked)
     elif traits.adaptive:
         _adaptive(chat, budget, fields, adapted, asked)
+    elif _forces_tool(fields) or _thoughts_are_missing(fields["messages"]):
+        adapted.drop(asked)
     else:
         _budgeted(chat, budget, fields, adapted, asked)
+
+
+def _forces_tool(fields: dict[str, Any]) -> bool:
+    """Then these models cannot think: the call is what the client cannot do without."""
+    return fields.get("tool_choice", {}).get("type") in ("any", "tool")
+
+
+def _thoughts_are_missing(turns: list[Block]) -> bool:
+    """Results are given to a call whose turn lacks the signed thoughts that it must begin with to think on."""
+    if len(turns) < 2 or turns[-1]["role"] != "user" or turns[-2]["role"] != "assistant":
+        return False
+    results = any(block["type"] == "tool_result" for block in turns[-1]["content"])
+    return results and turns[-2]["content"][0]["type"] not in ("thinking", "redacted_thinking")
 
 
 def _adaptive(
     chat: ChatRequest, budget: int | None, fields: dict[str, Any], adapted: Fit, asked: str
 ) -> None:
-    hidden = chat.reasoning is not None and chat.reasoning.exclude
-    fields["thinking"] = {"type": "adaptive", "display": "omitted" if hidden else "summarized"}
+    if _forces_tool(fields):
+        adapted.drop(asked)
+    else:
+        display = "omitted" if chat.hides_reasoning else "summarized"
+        fields["thinking"] = {"type": "adaptive", "display": display}
     effort = chat.effort
     if effort is not None:
         fields["output_config"] = {"effort": _EFFORTS.get(effort, effort)}
@@ -203,6 +237,8 @@ def _budgeted(
     if limit is not None and budget >= limit:
         adapted.refuse(asked, "the budget to think with must be below the limit on completion tokens")
     fields["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    if chat.hides_reasoning:
+        fields["thinking"]["display"] = "omitted"
     if limit is None:
         fields["max_tokens"] = max(fields["max_tokens"], budget + 4_096)
 
@@ -233,11 +269,11 @@ def _format(chat: ChatRequest, traits: Traits, fields: dict[str, Any], system: l
 
 
 def _rest(chat: ChatRequest, fields: dict[str, Any], adapted: Fit) -> None:
-    stops = [stop for stop in chat.stops if stop.strip()]
+    stops = [stop for stop in chat.stops if stop]
+    if any(not stop.strip() for stop in stops):
+        adapted.refuse("stop", "a sequence to stop at must hold more than white space")
     if stops:
         fields["stop_sequences"] = stops
-    if len(stops) < len(chat.stops):
-        adapted.drop("stop")  # they refuse sequences of white space
     if chat.cache_control is not None:
         fields["cache_control"] = marker(chat.cache_control)
     user = chat.user or chat.safety_identifier

@@ -44,6 +44,7 @@ CHANGES_MEANING: Final = frozenset(
         "functions",
         "function_call",
         "modalities",
+        "moderation",
         "audio",
         "web_search_options",
         "stop",
@@ -98,4 +99,6 @@ def fit(policy: Policy, chat: ChatRequest) -> Fit:
         if name in policy.refuses:
             result.refuse(name)
         result.drop(name)
+    if any(message.name for message in chat.messages if message.role != "tool"):
+        result.drop("messages.name")
     return result

@@ -102,6 +102,8 @@ class Message(msgspec.Struct):
     reasoning: str | None = None
     reasoning_details: list[ReasoningDetail] | None = None
     cache_control: CacheControl | None = None
+    audio: Json | None = None
+    function_call: Json | None = None
 
     @property
     def parts(self) -> list[Part]:
@@ -197,6 +199,7 @@ class Thinking(msgspec.Struct):
 
     type: Literal["enabled", "disabled", "adaptive"]
     budget_tokens: int | None = None
+    display: Literal["summarized", "omitted"] | None = None
 
 
 class ChatRequest(msgspec.Struct):
@@ -261,9 +264,20 @@ class ChatRequest(msgspec.Struct):
             if self.thinking.type == "disabled":
                 return 0
             return self.thinking.budget_tokens if self.thinking.budget_tokens is not None else -1
-        if self.reasoning is not None and self.reasoning.enabled is False:
+        if self.reasoning is None:
+            return None
+        if self.reasoning.enabled is False:
             return 0
-        return self.reasoning.max_tokens if self.reasoning is not None else None
+        if self.reasoning.max_tokens is None and self.reasoning.enabled and self.effort is None:
+            return -1
+        return self.reasoning.max_tokens
+
+    @property
+    def hides_reasoning(self) -> bool:
+        """The client does not want to see it."""
+        return bool(self.reasoning is not None and self.reasoning.exclude) or (
+            self.thinking is not None and self.thinking.display == "omitted"
+        )
 
 
 _decoder: Final = msgspec.json.Decoder(ChatRequest)
@@ -282,11 +296,21 @@ def read_chat(body: JsonBody) -> ChatRequest:
     if not chat.messages:
         raise BadRequest("`messages` must hold at least one message.", param="messages")
     for at, message in enumerate(chat.messages):
-        if message.role == "tool" and not message.tool_call_id:
-            where = f"messages[{at}].tool_call_id"
-            raise BadRequest(f"`{where}` must name the call that this is the result of.", param=where)
+        _check(message, f"messages[{at}]")
     chat.names = frozenset(name for name in body.names if body.raw(name) is not None)
     return chat
+
+
+def _check(message: Message, where: str) -> None:
+    if message.role == "tool" and not message.tool_call_id:
+        param = f"{where}.tool_call_id"
+        raise BadRequest(f"`{param}` must name the call that this is the result of.", param=param)
+    if message.audio is not None:
+        param = f"{where}.audio"
+        raise BadRequest(f"`{param}`: only the provider that spoke knows what it said.", param=param)
+    if message.function_call is not None:
+        param = f"{where}.function_call"
+        raise BadRequest(f"`{param}` cannot be used with this model: use `tool_calls`.", param=param)
 
 
 def arguments_of(call: ToolCall, where: str) -> Json:

@@ -22,6 +22,24 @@ TOOL: Any = {"type": "function", "function": {"name": "look", "parameters": {"ty
 SCHEMA: Any = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 
 
+FORCED: Any = {"tools": [TOOL], "tool_choice": "required"}
+CALLED: Any = [
+    {"role": "user", "content": "Hello"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+    },
+]
+UNSIGNED: Any = [*CALLED, {"role": "tool", "tool_call_id": "c", "content": "x"}]
+SIGNED: Any = [
+    CALLED[0],
+    {**CALLED[1], "reasoning_details": [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln"}]},
+    UNSIGNED[-1],
+]
+ANSWERED: Any = [{"role": "assistant", "content": "Nice."}, {"role": "user", "content": "And?"}]
+
+
 def built(model: str = NEW, /, **fields: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The request's body, which the SDK's types allow, and what was left out."""
     body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], **fields}
@@ -84,6 +102,60 @@ def test_caching_markers() -> None:
     assert built(tools=[tool])[0]["tools"][0]["cache_control"] == {"type": "ephemeral"}
 
 
+def test_a_marker_inside_a_result_stands_on_the_result() -> None:
+    parts = [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]
+    marked = {"role": "tool", "tool_call_id": "c", "content": parts}
+    on_message = {
+        "role": "tool",
+        "tool_call_id": "c",
+        "content": [{"type": "text", "text": "a"}],
+        "cache_control": {"type": "ephemeral"},
+    }
+    for result in (marked, on_message):
+        fields, _ = built(messages=[*CALLED, result])
+        (block,) = fields["messages"][-1]["content"]
+        assert block["cache_control"] == {"type": "ephemeral"}
+        assert block["content"] == [{"type": "text", "text": "a"}]
+
+
+def test_blank_texts_are_left_out_as_they_would_be_refused() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    fields, _ = built(
+        messages=[
+            {"role": "system", "content": " \n"},
+            {"role": "user", "content": [{"type": "text", "text": "\t"}, {"type": "text", "text": "Hi"}]},
+            {"role": "assistant", "content": "\n\n", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": "x"},
+        ],
+        tools=[TOOL],
+    )
+    assert "system" not in fields
+    user, assistant, _ = fields["messages"]
+    assert [block["text"] for block in user["content"]] == ["Hi"]
+    assert [block["type"] for block in assistant["content"]] == ["tool_use"]
+
+
+def test_tools_of_the_conversation_are_named_where_the_request_brings_none() -> None:
+    fields, _ = built(messages=[*CALLED, {"role": "tool", "tool_call_id": "c", "content": "x"}])
+    assert [tool["name"] for tool in fields["tools"]] == ["look"]
+    assert fields["tool_choice"] == {"type": "none"}
+
+
+def test_only_thoughts_of_its_own_go_back() -> None:
+    details = [
+        {"type": "reasoning.text", "text": "a", "signature": "s", "format": "anthropic-claude-v1"},
+        {"type": "reasoning.encrypted", "data": "b", "format": "bedrock-converse-v1"},
+        {"type": "reasoning.encrypted", "data": "c"},
+        {"type": "reasoning.encrypted", "data": "d", "format": "google-gemini-v1"},
+        {"type": "reasoning.text", "text": "e", "signature": "s", "format": "openai-responses-v1"},
+    ]
+    said = {"role": "assistant", "content": "Hm.", "reasoning_details": details}
+    fields, _ = built(messages=[{"role": "user", "content": "Hello"}, said, {"role": "user", "content": "?"}])
+    thoughts, redacted, unnamed, text = fields["messages"][1]["content"]
+    assert (thoughts["thinking"], redacted["data"], unnamed["data"]) == ("a", "b", "c")
+    assert text["type"] == "text"
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -121,8 +193,15 @@ def test_the_choice_of_tools(asked: Any, said: Any) -> None:
         (OLD, {"reasoning_effort": "high", "max_tokens": 2_000}, 1_999, None, ()),
         (OLD, {"reasoning_effort": "high", "max_tokens": 500}, None, None, ("reasoning_effort",)),
         ("claude-3-haiku-20240307", {"reasoning_effort": "low"}, None, None, ("reasoning_effort",)),
+        (OLD, {"reasoning": {"enabled": True}}, 1_024, None, ()),
+        (OLD, {"reasoning_effort": "low", **FORCED}, None, None, ("reasoning_effort",)),
+        (NEW, {"reasoning_effort": "low", **FORCED}, None, {"effort": "low"}, ("reasoning_effort",)),
+        (OLD, {"reasoning_effort": "low", "tools": [TOOL], "messages": UNSIGNED}, None, None, ("reasoning_effort",)),
+        (NEW, {"reasoning_effort": "low", "tools": [TOOL], "messages": UNSIGNED}, "adaptive", {"effort": "low"}, ()),
+        (OLD, {"reasoning_effort": "low", "tools": [TOOL], "messages": SIGNED}, 2_048, None, ()),
+        (OLD, {"reasoning_effort": "low", "messages": [*UNSIGNED, *ANSWERED]}, 2_048, None, ()),
     ],
-)
+)  # fmt: skip
 def test_thinking(model: str, asked: Any, thinking: Any, config: Any, dropped: Any) -> None:
     fields, left_out = built(model, **asked)
     found = fields.get("thinking", {})
@@ -145,6 +224,12 @@ def test_what_cannot_be_said_is_refused_by_name() -> None:
     assert refused(messages=[{"role": "user", "content": [insecure]}]) == (
         "messages[0].content[0].image_url.url"
     )
+    assert refused(stop=["END", "\n"]) == "stop"
+    assert refused(moderation={"model": "omni-moderation-latest"}) == "moderation"
+    heard = {"role": "assistant", "audio": {"id": "audio_1"}}
+    assert refused(messages=[heard]) == "messages[0].audio"
+    called = {"role": "assistant", "function_call": {"name": "look", "arguments": "{}"}}
+    assert refused(messages=[called]) == "messages[0].function_call"
     broken = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{"}}
     assert refused(messages=[{"role": "assistant", "tool_calls": [broken]}]) == (
         "messages[0].tool_calls[0].function.arguments"
@@ -154,6 +239,17 @@ def test_what_cannot_be_said_is_refused_by_name() -> None:
 def test_what_does_no_harm_is_left_out() -> None:
     _, dropped = built(seed=1, presence_penalty=0.5, temperature=0.2, n=1, logprobs=False, store=False)
     assert dropped == ("presence_penalty", "seed", "temperature")
+    _, dropped = built(messages=[{"role": "user", "name": "ada", "content": "Hello"}])
+    assert dropped == ("messages.name",)
+
+
+def test_reasoning_that_is_not_to_be_seen_is_not_asked_for() -> None:
+    for model in (NEW, OLD):
+        for asked in (
+            {"reasoning": {"effort": "low", "exclude": True}},
+            {"thinking": {"type": "enabled", "budget_tokens": 2_000, "display": "omitted"}},
+        ):
+            assert built(model, **asked)[0]["thinking"]["display"] == "omitted"
 
 
 @pytest.mark.proves(provider="anthropic", operation="chat", features=("json mode",))
