@@ -123,7 +123,7 @@ class TranslatedRelay:
     """See Relay."""
 
     __slots__ = (
-        "_begun", "_head", "_kept", "_options", "_seen_bytes", "_transcript", "_translator",
+        "_begun", "_head", "_kept", "_mute", "_options", "_seen_bytes", "_transcript", "_translator",
         "done", "error", "finish_reason", "received_bytes", "started",
     )  # fmt: skip
 
@@ -136,6 +136,8 @@ class TranslatedRelay:
         self._options = options
         self._translator = translator
         self._begun: set[int] = set()
+        self._mute: dict[tuple[int, int], None] = {}
+        """(choice, call) of the calls that nothing was said of but their name."""
         self._head = b""
         self._seen_bytes = 0
         self._transcript: list[bytes] = []
@@ -184,23 +186,34 @@ class TranslatedRelay:
 
     def _render(self, delta: Delta, out: list[bytes]) -> None:
         if isinstance(delta, TextDelta):
-            text = _encode(delta.text)
-            self._seen_bytes += len(text)
-            out.append(self._chunk(b'{"content":' + text + b"}", delta.choice))
+            out.append(self._chunk(b'{"content":' + self._seen(delta.text) + b"}", delta.choice))
         elif isinstance(delta, ReasoningDelta):
-            text = _encode(delta.text)
-            self._seen_bytes += len(text)
-            out.append(self._chunk(b'{"reasoning_content":' + text + b"}", delta.choice))
+            out.append(self._chunk(b'{"reasoning_content":' + self._seen(delta.text) + b"}", delta.choice))
         elif isinstance(delta, ToolCallArguments):
-            text = _encode(delta.arguments)
-            self._seen_bytes += len(text)
-            head = b'{"tool_calls":[{"index":%d,"function":{"arguments":' % delta.call
-            out.append(self._chunk(head + text + b"}}]}", delta.choice))
+            if delta.arguments:
+                self._mute.pop((delta.choice, delta.call), None)
+            out.append(self._arguments(delta))
         elif isinstance(delta, FinishDelta):
             self.finish_reason = self.finish_reason or delta.reason
+            # A call without arguments is one with an empty object: clients read what they get as JSON.
+            for choice, call in [mute for mute in self._mute if mute[0] == delta.choice]:
+                del self._mute[choice, call]
+                out.append(self._arguments(ToolCallArguments(call, "{}", choice)))
             out.append(self._chunk(b"{}", delta.choice, _encode(delta.reason)))
         elif not isinstance(delta, RoleDelta):
+            if isinstance(delta, ToolCallStart):
+                self._mute[delta.choice, delta.call] = None
             out.append(self._chunk(_encode(_rare(delta)), delta.choice))
+
+    def _arguments(self, delta: ToolCallArguments) -> bytes:
+        head = b'{"tool_calls":[{"index":%d,"function":{"arguments":' % delta.call
+        return self._chunk(head + self._seen(delta.arguments) + b"}}]}", delta.choice)
+
+    def _seen(self, text: str) -> bytes:
+        """What the model wrote as JSON; it counts as used, without the quotes around it."""
+        written = _encode(text)
+        self._seen_bytes += len(written) - 2
+        return written
 
     def _chunk(self, delta: bytes, choice: int, finish: bytes = b"null") -> bytes:
         head = self._head or self._make_head()

@@ -93,6 +93,27 @@ def test_a_native_stream_goes_out_as_it_came() -> None:
     assert (target.finish_reason, target.usage().tokens.completion) == ("tool_calls", 7)
 
 
+def test_a_call_without_arguments_is_one_with_an_empty_object() -> None:
+    """Their stream says nothing at all then; OpenAI's clients read what they get as JSON."""
+    said = events(tool_use("toolu_1"), tool_use("toolu_2", city="Rome"), stop_reason="tool_use")
+    bare = [item for item in said if item.get("delta", {}).get("partial_json") not in ("{", "}")]
+    calls = [
+        (call["index"], call["function"]["arguments"])
+        for chunk in documents(fed(relay(), wire(*bare)))
+        for choice in chunk["choices"]
+        for call in choice["delta"].get("tool_calls", ())
+    ]
+    found = {index: "".join(text for at, text in calls if at == index) for index in (0, 1)}
+    assert {index: json.loads(text) for index, text in found.items()} == {0: {}, 1: {"city": "Rome"}}
+
+
+def test_an_estimate_counts_what_was_said_and_not_how_it_is_written_down() -> None:
+    target = relay()
+    target.feed(wire(*events(text("x" * 700), pieces=350)[:-3]))
+    target.fail(UpstreamError(status=502, message="gone"))
+    assert (target.usage().tokens.completion, target.usage().estimated) == (200, True)
+
+
 def test_an_error_inside_ends_the_stream() -> None:
     target = relay()
     chunks = documents(fed(target, wire(*events(text())[:4], error("overloaded_error", "Overloaded"))))
