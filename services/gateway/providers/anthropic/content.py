@@ -27,7 +27,8 @@ Block = dict[str, Any]
 
 FORMAT: Final = "anthropic-claude-v1"
 """How reasoning is marked that Claude has signed, wherever it runs."""
-_SIGNED_BY_CLAUDE: Final = frozenset({None, FORMAT, "bedrock-converse-v1"})
+SIGNED_BY_CLAUDE: Final = frozenset({None, FORMAT, "bedrock-converse-v1"})
+"""Formats of reasoning that any of them takes back."""
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _PDF: Final = "application/pdf"
@@ -102,7 +103,7 @@ def _thoughts(message: Message) -> list[Block]:
     """Only what carries its signature: the provider refuses thoughts that it cannot verify."""
     blocks: list[Block] = []
     for detail in message.reasoning_details or ():
-        if detail.format not in _SIGNED_BY_CLAUDE:
+        if detail.format not in SIGNED_BY_CLAUDE:
             continue
         if detail.type == "reasoning.text" and detail.signature:
             blocks.append({"type": "thinking", "thinking": detail.text or "", "signature": detail.signature})

@@ -1,6 +1,7 @@
 """Anthropic's own clients at Anthropic's own API: nothing is translated, only metered."""
 
-from typing import Final
+import re
+from typing import Any, Final
 
 import msgspec
 
@@ -10,6 +11,7 @@ from services.gateway.providers.anthropic.stream import MessagesTranslator
 from services.gateway.providers.anthropic.usage import Counts
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.completion import failed_answer
+from services.gateway.providers.chat.memory import MARK
 from services.gateway.providers.chat.translate import (
     FinishDelta,
     ReasoningDelta,
@@ -41,11 +43,43 @@ class _Counted(msgspec.Struct):
 _message: Final = msgspec.json.Decoder(_Message)
 _counted: Final = msgspec.json.Decoder(_Counted)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_turns: Final = msgspec.json.Decoder(list[dict[str, Any]])
+_FOREIGN: Final = re.compile(rb'"signature"\s*:\s*""|"' + re.escape(MARK.encode()))
 
 
 def native_body(body: JsonBody, model: str) -> bytes:
-    """The client's body for this model, otherwise as it came."""
-    return body.with_changes({"model": body.encoded(model)}, _GATEWAYS_OWN)
+    """The client's body for this model, otherwise as it came.
+
+    But for thoughts that other models had earlier in the conversation: Anthropic refuses what it did not sign.
+    """
+    changes = {"model": body.encoded(model)}
+    messages = body.raw("messages")
+    if messages is not None and _FOREIGN.search(messages) is not None:
+        changes["messages"] = _without_foreign_thoughts(messages)
+    return body.with_changes(changes, _GATEWAYS_OWN)
+
+
+def _without_foreign_thoughts(messages: bytes) -> bytes:
+    try:
+        turns = _turns.decode(messages)
+    except msgspec.DecodeError:
+        return messages  # no messages at all: Anthropic says best what is wrong with them
+    kept = []
+    for turn in turns:
+        content = turn.get("content")
+        if isinstance(content, list):
+            turn["content"] = [block for block in content if not _is_foreign(block)]
+        if turn.get("content") or not content:
+            kept.append(turn)
+    return msgspec.json.encode(kept)
+
+
+def _is_foreign(block: Any) -> bool:
+    if not isinstance(block, dict):
+        return False
+    if block.get("type") == "thinking":
+        return not block.get("signature")
+    return block.get("type") == "redacted_thinking" and str(block.get("data")).startswith(MARK)
 
 
 def read_native_message(answer: bytes) -> OpenAIAnswer:

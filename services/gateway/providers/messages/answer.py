@@ -5,8 +5,10 @@ from typing import Any, Final
 
 import msgspec
 
+from services.gateway.providers.anthropic.content import SIGNED_BY_CLAUDE
 from services.gateway.providers.anthropic.errors import error_json
 from services.gateway.providers.chat.completion import new_id
+from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.inbound import Chunk, ChunkDelta, ToolCallPiece
 from services.gateway.providers.usage import Usage
@@ -42,11 +44,12 @@ def message_of(model: str, chat: Mapping[str, msgspec.Raw], usage: Usage) -> byt
     text = choice.message.text or choice.message.refusal
     if text:
         content.append({"type": "text", "text": text})
-    content += [_tool_use(call) for call in choice.message.tool_calls or ()]
+    for call in choice.message.tool_calls or ():
+        content += [*_mark(call), _tool_use(call)]
     message = _message(_id.decode(chat["id"]) if "id" in chat else "", model)
     message["content"] = content
     message["stop_reason"] = STOP_REASONS.get(choice.finish_reason or "stop", "end_turn")
-    message["usage"] = usage_of(usage)
+    message["usage"] = {**usage_of(usage), **_written(usage)}
     return msgspec.json.encode(message)
 
 
@@ -59,6 +62,16 @@ def usage_of(usage: Usage) -> Json:
         "cache_read_input_tokens": tokens.cached_read,
         "output_tokens": tokens.completion,
     }
+
+
+def _written(usage: Usage) -> Json:
+    """How long the cache keeps what was written to it."""
+    tokens = usage.tokens
+    if not tokens.cache_write:
+        return {}
+    hour = min(tokens.cache_write_1h, tokens.cache_write)
+    kept = {"ephemeral_5m_input_tokens": tokens.cache_write - hour, "ephemeral_1h_input_tokens": hour}
+    return {"cache_creation": kept}
 
 
 def _message(id: str, model: str) -> Json:
@@ -82,6 +95,9 @@ def _thoughts(said: ChunkDelta) -> list[Json]:
 
 
 def _thinking(detail: Json) -> Json | None:
+    if detail.get("format") not in SIGNED_BY_CLAUDE:
+        foreign = detail.get("type") == "reasoning.encrypted" or detail.get("signature")
+        return _hidden(Memory(details=[detail])) if foreign else None
     if detail.get("type") == "reasoning.text":
         return {
             "type": "thinking",
@@ -91,6 +107,18 @@ def _thinking(detail: Json) -> Json | None:
     if detail.get("type") == "reasoning.encrypted" and detail.get("data"):
         return {"type": "redacted_thinking", "data": detail["data"]}
     return None
+
+
+def _hidden(memory: Memory) -> Json:
+    """What another provider wants back, where this format has a place for it."""
+    return {"type": "redacted_thinking", "data": sealed(memory)}
+
+
+def _mark(call: ToolCallPiece) -> list[Json]:
+    """What goes before a call that its provider wants something back with."""
+    if call.extra_content is None or not call.id:
+        return []
+    return [_hidden(Memory(calls={call.id: call.extra_content}))]
 
 
 def _tool_use(call: ToolCallPiece) -> Json:
@@ -180,6 +208,8 @@ class MessageWriter:
         number = call.index if call.index is not None else max(self._calls, default=0)
         block = self._calls.get(number)
         if block is None:
+            for mark in _mark(call):
+                self._switch("redacted", mark, out)
             self._close(out)
             self._block += 1
             block = self._calls[number] = self._block

@@ -12,7 +12,7 @@ from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_prompt
 from services.gateway.providers.inbound import ChunkTranslator
 from services.gateway.providers.messages.answer import MessageWriter, message_of
-from services.gateway.providers.messages.request import NOT_IN_CHATS, as_chat
+from services.gateway.providers.messages.request import as_chat, left_out
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.usage import Usage
@@ -27,7 +27,7 @@ class MessagesFormat:
         return as_chat(body)
 
     def dropped(self, body: JsonBody) -> tuple[str, ...]:
-        return tuple(sorted(NOT_IN_CHATS & body.names))
+        return left_out(body)
 
     def answer(self, body: JsonBody, chat: Mapping[str, msgspec.Raw], usage: Usage) -> bytes:
         return message_of(body.model, chat, usage)

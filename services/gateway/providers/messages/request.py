@@ -5,7 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
+from services.gateway.providers.anthropic.content import FORMAT
 from services.gateway.providers.body import JsonBody, parse_json
+from services.gateway.providers.chat.memory import MARK, remembered
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.messages.wire import (
     Block,
@@ -25,21 +27,13 @@ from services.gateway.providers.messages.wire import (
 _decoder: Final = msgspec.json.Decoder(MessagesRequest)
 _PLACE: Final = re.compile(r"(.*?) - at `\$\.?(.*)`", re.DOTALL)
 _MISSING: Final = re.compile(r"required field `(\w+)`")
-NOT_IN_CHATS: Final = frozenset(
-    {
-        "top_k",
-        "container",
-        "context_management",
-        "diagnostics",
-        "inference_geo",
-        "mcp_servers",
-        "service_tier",
-        "speed",
-        "user_profile_id",
-        "workspace_id",
-    }
+_REFUSED: Final = (
+    ("container", b""),
+    ("mcp_servers", b"[]"),
+    ("inference_geo", b'"global"'),
 )
-"""Fields without a counterpart, that are left out."""
+"""Fields without a counterpart that the answer would be another without, and the value that asks for nothing."""
+_TRANSLATED: Final = frozenset(MessagesRequest.__struct_fields__) - {"top_k"} | {name for name, _ in _REFUSED}
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS: Final = {"xhigh": "high", "max": "high"}
 _LOW_BUDGET: Final = 4_096
@@ -54,6 +48,9 @@ def read_messages(body: JsonBody) -> MessagesRequest:
         raise _bad_request(str(error)) from error
     except msgspec.DecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from error
+    for name, nothing in _REFUSED:
+        if (raw := body.raw(name)) is not None and raw != nothing:
+            raise BadRequest(f"`{name}` is Anthropic's alone: this model has none.", param=name)
     if asked.max_tokens is None and "max_tokens" not in body:
         raise BadRequest("`max_tokens` is missing.", param="max_tokens")
     for at, tool in enumerate(asked.tools or ()):
@@ -74,17 +71,23 @@ def as_chat(body: JsonBody) -> JsonBody:
     for name, value in (
         ("temperature", asked.temperature),
         ("top_p", asked.top_p),
-        ("stop", asked.stop_sequences),
+        ("stop", asked.stop_sequences or None),
         ("user", asked.metadata.user_id if asked.metadata is not None else None),
         ("reasoning_effort", _effort(asked)),
+        ("cache_control", asked.cache_control),
     ):
-        if value:
+        if value is not None:
             chat[name] = value
     _tools(asked, chat)
     if asked.output_config is not None and asked.output_config.format is not None:
         form = {"name": "answer", "schema": asked.output_config.format.schema, "strict": True}
         chat["response_format"] = {"type": "json_schema", "json_schema": form}
     return parse_json(msgspec.json.encode(chat))
+
+
+def left_out(body: JsonBody) -> tuple[str, ...]:
+    """Fields of the request that no chat has."""
+    return tuple(sorted(name for name in body.names - _TRANSLATED if body.raw(name) is not None))
 
 
 def _tools(asked: MessagesRequest, chat: Json) -> None:
@@ -151,6 +154,7 @@ def _assistant(blocks: list[Block], where: str) -> Json:
     texts: list[str] = []
     details: list[Json] = []
     calls: list[Json] = []
+    marks: Json = {}
     for at, block in enumerate(blocks):
         if isinstance(block, Text):
             texts.append(block.text)
@@ -159,16 +163,21 @@ def _assistant(blocks: list[Block], where: str) -> Json:
             calls.append({"id": block.id, "type": "function", "function": function})
         elif isinstance(block, Thoughts):
             if block.signature:
-                details.append(
-                    {"type": "reasoning.text", "text": block.thinking, "signature": block.signature}
-                )
+                signed = {"text": block.thinking, "signature": block.signature, "format": FORMAT}
+                details.append({"type": "reasoning.text", **signed})
+        elif isinstance(block, HiddenThoughts) and block.data.startswith(MARK):
+            memory = remembered(block.data)
+            details += memory.details
+            marks |= memory.calls
         elif isinstance(block, HiddenThoughts):
-            details.append({"type": "reasoning.encrypted", "data": block.data})
+            details.append({"type": "reasoning.encrypted", "data": block.data, "format": FORMAT})
         else:
             raise _misplaced(f"{where}[{at}]", "an assistant")
     message["content"] = "".join(texts) if texts else None
     if calls:
-        message["tool_calls"] = calls
+        message["tool_calls"] = [
+            {**call, "extra_content": marks[call["id"]]} if call["id"] in marks else call for call in calls
+        ]
     if details:
         message["reasoning_details"] = details
     return message

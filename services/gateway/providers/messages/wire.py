@@ -111,4 +111,5 @@ class MessagesRequest(msgspec.Struct):
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     metadata: Metadata | None = None
+    cache_control: Json | None = None
     stream: bool | None = None

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from services.gateway.providers.body import JsonBody
+from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.inbound import ChunkDelta, ChunkLogprobs, ToolCallPiece
 from services.gateway.providers.responses.envelope import (
     Envelope,
@@ -18,7 +19,6 @@ from services.gateway.providers.responses.envelope import (
     usage_of,
 )
 from services.gateway.providers.responses.items import Json
-from services.gateway.providers.responses.memory import Memory, sealed
 from services.gateway.providers.usage import Usage
 
 

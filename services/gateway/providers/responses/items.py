@@ -5,8 +5,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from services.gateway.providers.chat.memory import Memory, remembered
 from services.gateway.providers.errors import BadRequest
-from services.gateway.providers.responses.memory import Memory, remembered
 
 T = TypeVar("T")
 Json = dict[str, Any]

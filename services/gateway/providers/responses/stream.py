@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from services.gateway.providers.body import JsonBody
+from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.inbound import Chunk, ChunkChoice, ChunkDelta, ToolCallPiece
 from services.gateway.providers.responses.envelope import (
@@ -22,7 +23,6 @@ from services.gateway.providers.responses.envelope import (
     usage_of,
 )
 from services.gateway.providers.responses.items import Json
-from services.gateway.providers.responses.memory import Memory, sealed
 from services.gateway.providers.usage import Usage
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -4,16 +4,22 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
+from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from services.gateway.providers.anthropic.native import native_body
+from services.gateway.providers.body import parse_json
 from services.gateway.providers.inbound import Chunk
 from services.gateway.providers.messages.answer import MessageWriter, message_of
+from services.gateway.providers.messages.request import as_chat
 from services.gateway.providers.sse import blocks, data_of
 from services.gateway.providers.usage import Usage
 from shared.events import Tokens
+from tests.support.providers.anthropic import judged
 
 _EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 USAGE = Usage(Tokens(prompt=100, completion=7, cached_read=60, cache_write=10))
@@ -46,6 +52,65 @@ def test_thoughts_keep_their_signatures() -> None:
     first, second = Message.model_validate_json(body).content
     assert first.type == "thinking" and first.signature == "c2ln"
     assert second.type == "redacted_thinking" and second.data == "xyz"
+
+
+def test_usage_says_how_long_the_cache_keeps() -> None:
+    usage = Usage(Tokens(prompt=100, completion=7, cache_write=30, cache_write_1h=20))
+    answer = Message.model_validate_json(message_of("m", chat({"content": "Hi"}), usage))
+    assert answer.usage.cache_creation is not None
+    assert answer.usage.cache_creation.ephemeral_1h_input_tokens == 20
+    assert answer.usage.cache_creation.ephemeral_5m_input_tokens == 10
+
+
+SIGNED_CALL: Any = {
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "look", "arguments": "{}"},
+    "extra_content": {"google": {"thought_signature": "t"}},
+}
+FOREIGN: Any = [{"type": "reasoning.encrypted", "data": "xyz", "format": "google-gemini-v1"}]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_another_provider_wants_back_survives_a_round_through_a_client(streamed: bool) -> None:
+    said = {"content": "Hi", "reasoning_details": FOREIGN, "tool_calls": [SIGNED_CALL]}
+    content = collected(said) if streamed else json.loads(message_of("m", chat(said), USAGE))["content"]
+    assert [block["type"] for block in content][-1] == "tool_use"
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "assistant", "content": content}]}
+
+    (message,) = json.loads(as_chat(parse_json(json.dumps(body).encode())).raw_body)["messages"]
+
+    assert message["reasoning_details"] == FOREIGN
+    assert message["tool_calls"] == [SIGNED_CALL]
+    judged("/v1/messages", body)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_only_other_providers_can_read_does_not_reach_anthropic(streamed: bool) -> None:
+    said = {"content": "Hi", "reasoning_content": "Hm.", "tool_calls": [SIGNED_CALL]}
+    content = collected(said) if streamed else json.loads(message_of("m", chat(said), USAGE))["content"]
+    own = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [own, *content]}]
+    body = {"model": "m", "max_tokens": 9, "messages": turns}
+
+    sent = json.loads(native_body(parse_json(json.dumps(body).encode()), "claude-opus-5"))
+
+    assert [block["type"] for block in sent["messages"][1]["content"]] == ["thinking", "text", "tool_use"]
+    assert sent["messages"][1]["content"][0] == own
+    assert sent["messages"][0] == turns[0]
+
+
+def collected(said: Any) -> list[Any]:
+    """The content that Anthropic's own client puts together from the stream."""
+    writer = MessageWriter("m")
+    calls = [{**call, "index": at} for at, call in enumerate(said["tool_calls"])]
+    chunk = {"id": "c", "choices": [{"index": 0, "delta": {**said, "tool_calls": calls}}]}
+    snapshot: Any = None
+    unread: dict[int, bytes] = {}
+    for block in blocks(writer.chunk(msgspec.convert(chunk, Chunk)) + writer.finish(USAGE)):
+        event = _EVENT.validate_json(data_of(block) or b"")
+        snapshot = accumulate_event(event=event, current_snapshot=snapshot, json_bufs=unread)
+    return [block.model_dump(exclude_none=True) for block in snapshot.content]
 
 
 deltas = st.one_of(

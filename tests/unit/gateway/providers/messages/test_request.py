@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from services.gateway.providers.body import parse_json
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.messages.format import MessagesFormat
 from services.gateway.providers.messages.request import as_chat
 from tests.support.providers.anthropic import exhaust, judged
 
@@ -83,7 +84,27 @@ def test_settings() -> None:
     assert chat["response_format"]["json_schema"]["schema"] == {"type": "object"}
 
 
+def test_nothing_is_something_too() -> None:
+    chat = chat_of(temperature=0, top_p=0, stop_sequences=[])
+    assert (chat["temperature"], chat["top_p"]) == (0, 0)
+    assert "stop" not in chat
+
+
+def test_a_marker_on_the_request_stays_on_it() -> None:
+    assert chat_of(cache_control={"type": "ephemeral", "ttl": "1h"})["cache_control"]["ttl"] == "1h"
+
+
+def test_what_is_left_out_is_told() -> None:
+    asked = {"model": "m", "max_tokens": 9, "messages": [], "top_k": 5, "speed": None, "surprise": 1}
+    body = parse_json(json.dumps({**asked, "stream": True, "thinking": {"type": "disabled"}}).encode())
+    assert MessagesFormat().dropped(body) == ("surprise", "top_k")
+
+
 def test_what_has_no_counterpart_is_refused_by_name() -> None:
+    assert refused(mcp_servers=[{"type": "url", "name": "x", "url": "https://x"}]) == "mcp_servers"
+    assert refused(container={"skills": []}) == "container"
+    assert refused(inference_geo="us") == "inference_geo"
+    assert "inference_geo" not in chat_of(mcp_servers=[], container=None, inference_geo="global")
     assert refused(tools=[{"type": "web_search_20250305", "name": "web_search"}]) == "tools[0].type"
     assert refused(messages=[{"role": "user", "content": [{"type": "zip"}]}]) == "messages[0].content[0].type"
     thoughts = {"type": "thinking", "thinking": "Hm.", "signature": "x"}

@@ -8,12 +8,12 @@ import pytest
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
+from services.gateway.providers.chat.memory import Memory, remembered, sealed
 from services.gateway.providers.errors import Unsupported
 from services.gateway.providers.inbound import InboundAdapter
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.responses.format import ResponsesFormat
-from services.gateway.providers.responses.memory import Memory, remembered, sealed
 from shared.catalogue.provider_types import ProviderType
 from tests.support.targets import json_body, target
 

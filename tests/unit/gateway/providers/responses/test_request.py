@@ -12,8 +12,8 @@ from openai.types.responses.response_create_params import ResponseCreateParamsNo
 from pydantic import TypeAdapter
 
 from services.gateway.providers.body import JsonBody, parse_json
+from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.errors import BadRequest
-from services.gateway.providers.responses.memory import Memory, sealed
 from services.gateway.providers.responses.request import left_out, to_chat
 
 CHAT: TypeAdapter[Any] = TypeAdapter(CompletionCreateParamsNonStreaming)

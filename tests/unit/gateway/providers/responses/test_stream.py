@@ -11,10 +11,10 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from services.gateway.providers.body import JsonBody, parse_json
+from services.gateway.providers.chat.memory import remembered
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.inbound import InboundRelay
 from services.gateway.providers.relay import OpenAIRelay
-from services.gateway.providers.responses.memory import remembered
 from services.gateway.providers.responses.stream import ResponseEvents
 from tests.support.targets import relay_options
 

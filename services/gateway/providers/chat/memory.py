@@ -1,7 +1,7 @@
-"""What a provider wants back with the next turn (signatures of reasoning, marks on calls), inside a reasoning item.
+"""What a provider wants back with the next turn (signatures of reasoning, marks on calls), as a text for the client.
 
-The Responses API has one field for what only the server can read: `encrypted_content`. Clients that store nothing
-send it back as it came.
+Two formats have one field for what only the server can read: `encrypted_content` of a reasoning item in Responses,
+and `data` of a redacted thought in Messages. Clients send it back as it came.
 """
 
 import base64
@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-_MARK: Final = "finops1."
-"""Tells ours from what another server wrote, which is of no use to a chat."""
+MARK: Final = "finops1."
+"""Tells ours from what another server wrote."""
 
 
 class Memory(msgspec.Struct):
@@ -25,17 +25,17 @@ _memory: Final = msgspec.json.Decoder(Memory)
 
 
 def sealed(memory: Memory) -> str | None:
-    """As the text of `encrypted_content`; None when there is nothing to remember."""
+    """As a text; None when there is nothing to remember."""
     if not memory.details and not memory.calls:
         return None
-    return _MARK + base64.urlsafe_b64encode(msgspec.json.encode(memory)).decode()
+    return MARK + base64.urlsafe_b64encode(msgspec.json.encode(memory)).decode()
 
 
 def remembered(text: str | None) -> Memory:
     """What `sealed` wrote; empty for anything else."""
-    if not text or not text.startswith(_MARK):
+    if not text or not text.startswith(MARK):
         return Memory()
     try:
-        return _memory.decode(base64.urlsafe_b64decode(text[len(_MARK) :]))
+        return _memory.decode(base64.urlsafe_b64decode(text[len(MARK) :]))
     except (binascii.Error, ValueError):
         return Memory()  # cut or changed on the way: the provider reasons anew
