@@ -10,6 +10,7 @@ knows nothing of providers. `InboundAdapter` stacks one over the adapter of any 
 So metering, errors before the answer, and cut streams stay the business of the adapter below.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
@@ -19,7 +20,7 @@ import msgspec
 from services.gateway.errors import ClientError
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody, ParsedBody
-from services.gateway.providers.errors import Unsupported, UpstreamError
+from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.sse import blocks, data_of
@@ -29,6 +30,8 @@ from services.gateway.upstream.port import UpstreamRequest
 
 _NULL: Final = msgspec.Raw(b"null")
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_QUOTED: Final = re.compile(r"`([^`]+)`")
+_FIELD: Final = re.compile(r"\w*")
 
 
 class FunctionPiece(msgspec.Struct):
@@ -139,6 +142,9 @@ class ErrorFormat(Protocol):
 class Inbound(ErrorFormat, Protocol):
     """One client format. No I/O and no state between requests."""
 
+    own_names: Mapping[str, str]
+    """Field of a chat request -> what the client calls it, where that is something else."""
+
     def to_chat(self, body: JsonBody) -> JsonBody:
         """The same request as a chat completion; it streams if `body` does. Raises BadRequest naming the field."""
         ...
@@ -230,16 +236,24 @@ class InboundAdapter:
         self._chat_body: JsonBody | None = None
 
     def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
-        return self._adapter.needs_bytes(Operation.CHAT, self._chat())
+        chat = self._chat()
+        try:
+            return self._adapter.needs_bytes(Operation.CHAT, chat)
+        except BadRequest as error:
+            raise self._in_own_words(error) from error
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
         if Operation.CHAT.value not in target.type.operations:
             raise Unsupported(
                 f"{target.provider.name} ({target.type.name}) does not offer {operation.value}."
             )
-        prepared = self._adapter.build(Operation.CHAT, target, self._chat())
-        dropped = self._inbound.dropped(self._body)
-        return replace(prepared, dropped=(*prepared.dropped, *dropped)) if dropped else prepared
+        chat = self._chat()
+        try:
+            prepared = self._adapter.build(Operation.CHAT, target, chat)
+        except BadRequest as error:
+            raise self._in_own_words(error) from error
+        dropped = {*map(self._own_name, prepared.dropped), *self._inbound.dropped(self._body)}
+        return replace(prepared, dropped=tuple(sorted(dropped)))
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
@@ -273,6 +287,16 @@ class InboundAdapter:
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
         return self._adapter.read_models(answer)
+
+    def _in_own_words(self, error: BadRequest) -> BadRequest:
+        """An error about the chat request, of which the client knows nothing."""
+        message = _QUOTED.sub(lambda found: f"`{self._own_name(found[1])}`", error.message)
+        return BadRequest(message, param=self._own_name(error.param) if error.param else None)
+
+    def _own_name(self, place: str) -> str:
+        """The client's name for a field; of places inside of it only the field, where the insides differ."""
+        field = _FIELD.match(place)
+        return self._inbound.own_names.get(field[0], place) if field else place
 
     def _chat(self) -> JsonBody:
         """Translated once, also when several credentials are tried."""

@@ -1,6 +1,7 @@
 """Anthropic's Messages API as a client format: see Inbound. And its count of tokens, for models of anybody else."""
 
 from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -22,6 +23,17 @@ from shared.events import Tokens
 
 class MessagesFormat:
     """See Inbound."""
+
+    own_names: Mapping[str, str] = MappingProxyType(
+        {
+            "messages": "messages",
+            "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+            "reasoning_effort": "thinking",
+            "response_format": "output_config.format",
+            "stop": "stop_sequences",
+            "user": "metadata.user_id",
+        }
+    )
 
     def to_chat(self, body: JsonBody) -> JsonBody:
         return as_chat(body)

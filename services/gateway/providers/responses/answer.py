@@ -10,7 +10,9 @@ from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.inbound import ChunkDelta, ChunkLogprobs, ToolCallPiece
 from services.gateway.providers.responses.envelope import (
     Envelope,
+    annotation_of,
     call_item,
+    logprob_of,
     message_item,
     reasoning_item,
     refusal_part,
@@ -66,8 +68,9 @@ def _output(choice: _Choice, key: str, status: str) -> list[Json]:
         output.append(reasoning_item(f"rs_{key}_0", said.thought, encrypted))
     parts = []
     if said.text or not (calls or said.refusal):
-        logprobs = choice.logprobs.content if choice.logprobs is not None else None
-        parts.append(text_part(said.text, logprobs, said.annotations))
+        odds = (choice.logprobs.content if choice.logprobs is not None else None) or ()
+        annotations = [annotation_of(annotation) for annotation in said.annotations or ()]
+        parts.append(text_part(said.text, [logprob_of(odd) for odd in odds], annotations))
     if said.refusal:
         parts.append(refusal_part(said.refusal))
     if parts:

@@ -1,6 +1,6 @@
 """The response object around the output: what was asked, what came of it, what it used."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -110,8 +110,24 @@ def message_item(item_id: str, parts: list[Json], status: str) -> Json:
     return {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": parts}
 
 
-def text_part(text: str, logprobs: list[Any] | None = None, annotations: list[Any] | None = None) -> Json:
-    return {"type": "output_text", "annotations": annotations or [], "logprobs": logprobs or [], "text": text}
+def text_part(text: str, logprobs: list[Json], annotations: list[Json]) -> Json:
+    return {"type": "output_text", "annotations": annotations, "logprobs": logprobs, "text": text}
+
+
+def annotation_of(annotation: Json) -> Json:
+    """A source as this format shows it: flat, where a chat has it one deeper."""
+    kind = str(annotation.get("type", ""))
+    inner = annotation.get(kind)
+    return {"type": kind, **inner} if isinstance(inner, dict) else annotation
+
+
+def logprob_of(logprob: Json) -> Json:
+    """The odds of a token. Bytes, which may be null in a chat, may not be here."""
+    shown = {**logprob, "bytes": logprob.get("bytes") or []}
+    shown["top_logprobs"] = [
+        {**top, "bytes": top.get("bytes") or []} for top in logprob.get("top_logprobs") or ()
+    ]
+    return shown
 
 
 def refusal_part(text: str) -> Json:

@@ -1,6 +1,7 @@
 """OpenAI's Responses format for models of any provider."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -15,6 +16,18 @@ from services.gateway.providers.usage import Usage
 
 class ResponsesFormat:
     """See Inbound."""
+
+    own_names: Mapping[str, str] = MappingProxyType(
+        {
+            "logprobs": "include",
+            "max_completion_tokens": "max_output_tokens",
+            "max_tokens": "max_output_tokens",
+            "messages": "input",
+            "reasoning_effort": "reasoning.effort",
+            "response_format": "text.format",
+            "verbosity": "text.verbosity",
+        }
+    )
 
     def to_chat(self, body: JsonBody) -> JsonBody:
         return to_chat(body)

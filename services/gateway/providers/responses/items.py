@@ -74,8 +74,10 @@ class _Writer:
 
     def __init__(self) -> None:
         self.messages: list[Json] = []
-        self._memory = Memory()
+        self._details: list[Any] = []
+        """What belongs to the assistant's turn that is being written, or is yet to begin."""
         self._calls: dict[str, Json] = {}
+        self._marks: Json = {}
 
     def add(self, item: InputItem, where: str) -> None:
         match item.type:
@@ -87,7 +89,7 @@ class _Writer:
                 if not item.call_id:
                     raise _missing(f"{where}.call_id")
                 content = _texts_only(item.output, f"{where}.output")
-                self.messages.append({"role": "tool", "tool_call_id": item.call_id, "content": content})
+                self._reply({"role": "tool", "tool_call_id": item.call_id, "content": content})
             case "reasoning":
                 self._remember(remembered(item.encrypted_content))
             case "item_reference":
@@ -101,7 +103,7 @@ class _Writer:
         if item.role not in _ROLES:
             raise _refused(f"{where}.role", "a role is one of user, system, developer and assistant")
         if item.role != "assistant":
-            self.messages.append({"role": item.role, "content": _content(item.content, f"{where}.content")})
+            self._reply({"role": item.role, "content": _content(item.content, f"{where}.content")})
             return
         message = self._assistant(said="content")
         message["content"] = _texts_only(item.content, f"{where}.content")
@@ -113,24 +115,38 @@ class _Writer:
         message = self._assistant()
         function = {"name": item.name, "arguments": item.arguments or ""}
         call: Json = {"id": item.call_id, "type": "function", "function": function}
+        if item.call_id in self._marks:
+            call["extra_content"] = self._marks[item.call_id]
         message.setdefault("tool_calls", []).append(call)
         self._calls[str(item.call_id)] = call
+
+    def _reply(self, message: Json) -> None:
+        """Somebody else speaks: the assistant's turn is over."""
+        if self.messages and self.messages[-1]["role"] == "assistant":
+            self._give_back(self.messages[-1])
+        self._details = []
+        self.messages.append(message)
 
     def _assistant(self, said: str = "") -> Json:
         """The assistant's turn that is being written, unless it has this already; else a new one."""
         last = self.messages[-1] if self.messages else {}
         if last.get("role") == "assistant" and not (said and (last.get(said) or "tool_calls" in last)):
+            self._give_back(last)
             return last
         message: Json = {"role": "assistant", "content": None}
-        if self._memory.details:
-            message["reasoning_details"] = self._memory.details
-            self._memory = Memory()
+        self._give_back(message)
         self.messages.append(message)
         return message
 
+    def _give_back(self, turn: Json) -> None:
+        if self._details:
+            turn["reasoning_details"] = [*turn.get("reasoning_details", ()), *self._details]
+            self._details = []
+
     def _remember(self, memory: Memory) -> None:
-        """What a provider wants back: with the turn that follows, or with calls that were made already."""
-        self._memory.details.extend(memory.details)
+        """What a provider wants back, with the turn and with its calls, made already or yet to come."""
+        self._details += memory.details
+        self._marks |= memory.calls
         for call_id, extra in memory.calls.items():
             if call_id in self._calls:
                 self._calls[call_id]["extra_content"] = extra

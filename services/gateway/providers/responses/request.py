@@ -12,6 +12,7 @@ _STORED: Final = ("previous_response_id", "conversation", "prompt")
 """Names of things at OpenAI that no chat provider has."""
 _UNSERVED: Final = ("background", "moderation")
 _WITHOUT_EFFECT: Final = {
+    "store": b"false",
     "truncation": b'"disabled"',
     "max_tool_calls": b"",
     "context_management": b"[]",
@@ -24,7 +25,7 @@ _WITHOUT_EFFECT: Final = {
 _TRANSLATED: Final = frozenset(
     {
         "input", "instructions", "max_output_tokens", "text", "reasoning", "reasoning_effort", "tools", "tool_choice",
-        "store", "stream_options", "top_logprobs", "n", "metadata", "include", *_STORED, *_UNSERVED, *_WITHOUT_EFFECT,
+        "stream_options", "top_logprobs", "n", "metadata", "include", *_STORED, *_UNSERVED, *_WITHOUT_EFFECT,
     }
 )  # fmt: skip
 _LOGPROBS: Final = "message.output_text.logprobs"
@@ -208,8 +209,11 @@ def _offer_tools(body: JsonBody, chat: Json) -> None:
     offered = [tool.called for tool in tools if allowed is None or tool.called.name in allowed]
     if offered:
         chat["tools"] = [{"type": "function", "function": function} for function in offered]
-    if choice is not None and offered:
-        chat["tool_choice"] = _chosen(choice)
+    chosen = _chosen(choice) if choice is not None else None
+    if chosen is not None and offered:
+        chat["tool_choice"] = chosen
+    elif chosen not in (None, "auto", "none"):
+        raise BadRequest("`tool_choice` needs `tools` to choose from.", param="tool_choice")
 
 
 def _chosen(choice: str | ToolChoice) -> Any:

@@ -4,7 +4,7 @@ Items of the output are open one at a time, but for calls: their arguments may c
 open until the answer ends.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -14,7 +14,9 @@ from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.inbound import Chunk, ChunkChoice, ChunkDelta, ToolCallPiece
 from services.gateway.providers.responses.envelope import (
     Envelope,
+    annotation_of,
     call_item,
+    logprob_of,
     message_item,
     reasoning_item,
     refusal_part,
@@ -38,7 +40,7 @@ _cost: Final = msgspec.json.Decoder(_Cost)
 class _Text:
     """A message that is being written: its text, or its refusal to say any."""
 
-    __slots__ = ("field", "index", "item_id", "logprobs", "pieces")
+    __slots__ = ("annotations", "field", "index", "item_id", "logprobs", "pieces")
 
     def __init__(self, index: int, item_id: str, field: str) -> None:
         self.index = index
@@ -46,7 +48,8 @@ class _Text:
         self.field = field
         """`output_text` or `refusal`."""
         self.pieces: list[str] = []
-        self.logprobs: list[Any] = []
+        self.logprobs: list[Json] = []
+        self.annotations: list[Json] = []
 
     @property
     def text(self) -> str:
@@ -54,7 +57,9 @@ class _Text:
 
     @property
     def part(self) -> Json:
-        return refusal_part(self.text) if self.field == "refusal" else text_part(self.text, self.logprobs)
+        if self.field == "refusal":
+            return refusal_part(self.text)
+        return text_part(self.text, self.logprobs, self.annotations)
 
 
 class _Thought:
@@ -126,7 +131,7 @@ class ResponseEvents:
         self._close(status)
         for call in self._calls.values():
             self._close_call(call, status)
-        self._tell_memory()
+        self._tell(self._memory)
         document = self._document(status, usage_of(usage, self._cost))
         self._event(f"response.{status}", {"response": document})
         return self._taken()
@@ -160,10 +165,12 @@ class ResponseEvents:
         if thought := delta.thought:
             self._think(thought)
         if text := delta.text:
-            logprobs = choice.logprobs.content if choice.logprobs is not None else None
-            self._say(text, logprobs)
+            odds = (choice.logprobs.content if choice.logprobs is not None else None) or ()
+            self._say(text, [logprob_of(odd) for odd in odds])
         if delta.refusal:
             self._refuse(delta.refusal)
+        if delta.annotations:
+            self._annotate(delta.annotations)
         if delta.reasoning_details:
             self._memory.details.extend(delta.reasoning_details)
         for piece in delta.tool_calls or ():
@@ -181,7 +188,7 @@ class ResponseEvents:
         thought.pieces.append(text)
         self._summary_event("text.delta", thought, {"delta": text})
 
-    def _say(self, text: str, logprobs: list[Any] | None) -> None:
+    def _say(self, text: str, logprobs: list[Json]) -> None:
         """The one event that there are many of: written around what all of them have in common."""
         message = self._open
         if not isinstance(message, _Text) or message.field != "output_text":
@@ -189,8 +196,7 @@ class ResponseEvents:
             head = _encode({"item_id": message.item_id, "output_index": message.index, "content_index": 0})
             self._delta_head = head[1:-1]
         message.pieces.append(text)
-        if logprobs:
-            message.logprobs.extend(logprobs)
+        message.logprobs += logprobs
         self._out.append(
             b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":%d,'
             b'%b,"delta":%b,"logprobs":%b}\n\n'
@@ -205,8 +211,19 @@ class ResponseEvents:
         message.pieces.append(text)
         self._event("response.refusal.delta", {**_part_place(message), "delta": text})
 
+    def _annotate(self, annotations: list[Json]) -> None:
+        """Sources of the text that is being written."""
+        message = self._open
+        if not isinstance(message, _Text) or message.field != "output_text":
+            return
+        for at, annotation in enumerate(map(annotation_of, annotations), len(message.annotations)):
+            message.annotations.append(annotation)
+            told = {"annotation_index": at, "annotation": annotation}
+            self._event("response.output_text.annotation.added", {**_part_place(message), **told})
+
     def _open_message(self, field: str) -> _Text:
         self._close("completed")
+        self._tell_details()
         index, item_id = self._place("msg")
         message = self._open = _Text(index, item_id, field)
         self._item_event("added", index, message_item(item_id, [], "in_progress"))
@@ -219,6 +236,7 @@ class ResponseEvents:
         call = self._calls.get(at)
         if call is None:
             self._close("completed")
+            self._tell_details()
             index, item_id = self._place("fc")
             name = function.name if function is not None and function.name else ""
             call = self._calls[at] = _Call(index, item_id, piece.id or item_id, name)
@@ -253,9 +271,14 @@ class ResponseEvents:
         self._event("response.function_call_arguments.done", {**place, "arguments": arguments})
         self._done(call.index, call.item(status))
 
-    def _tell_memory(self) -> None:
-        """What came too late for the reasoning that was shown goes out as an item of its own."""
-        encrypted = sealed(self._memory)
+    def _tell_details(self) -> None:
+        """Reasoning of which nothing is shown stands before what it led to, like all reasoning."""
+        details, self._memory.details = self._memory.details, []
+        self._tell(Memory(details))
+
+    def _tell(self, memory: Memory) -> None:
+        """An item of nothing but what the provider wants back."""
+        encrypted = sealed(memory)
         if encrypted is None:
             return
         index, item_id = self._place("rs")

@@ -1,14 +1,19 @@
 """Which way a request goes: to the provider as it came, or through chat completions."""
 
 import json
+from typing import Any
 
 import pytest
 
 from services.gateway.errors import ClientError
-from services.gateway.providers.inbounds import errors_of, speaks
+from services.gateway.providers.anthropic.adapter import AnthropicAdapter
+from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.inbound import InboundAdapter
+from services.gateway.providers.inbounds import INBOUNDS, errors_of, speaks
 from services.gateway.providers.operations import Operation
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Provider
+from tests.support.targets import json_body, target
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,56 @@ def test_who_answers_responses_itself(
     provider = Provider(name="p", type=type_name, base_url=base_url, options=options)
 
     assert speaks(provider, PROVIDER_TYPES[type_name], Operation.RESPONSES) is native
+
+
+HTTP_PICTURE: Any = {"type": "input_image", "image_url": "http://example.org/a.png"}
+HTTP_IMAGE: Any = {"type": "image", "source": {"type": "url", "url": "http://example.org/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "param"),
+    [
+        (Operation.RESPONSES, {"input": [{"role": "user", "content": [HTTP_PICTURE]}]}, "input"),
+        (Operation.RESPONSES, {"input": "hi", "top_logprobs": 2}, "include"),
+        (Operation.MESSAGES, {"messages": [{"role": "user", "content": [HTTP_IMAGE]}]}, "messages"),
+        (
+            Operation.MESSAGES,
+            {"messages": [{"role": "user", "content": "hi"}], "stop_sequences": [" "]},
+            "stop_sequences",
+        ),
+    ],
+)
+def test_what_the_provider_cannot_do_is_told_in_the_clients_words(
+    operation: Operation, fields: Any, param: str
+) -> None:
+    body = json_body(json.dumps({"model": "m", "max_tokens": 9, **fields}))
+    adapter = InboundAdapter(AnthropicAdapter(), INBOUNDS[operation], body)
+
+    with pytest.raises(BadRequest) as caught:
+        adapter.build(operation, target("anthropic", "claude-opus-5"), body)
+
+    assert caught.value.param == param
+    assert f"`{param}`" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "dropped"),
+    [
+        (Operation.RESPONSES, {"input": "hi", "text": {"verbosity": "low"}}, ("text.verbosity",)),
+        (
+            Operation.MESSAGES,
+            {"messages": [{"role": "user", "content": "hi"}], "temperature": 0, "top_k": 3},
+            ("temperature", "top_k"),
+        ),
+    ],
+)
+def test_what_was_left_out_is_told_in_the_clients_words(
+    operation: Operation, fields: Any, dropped: tuple[str, ...]
+) -> None:
+    body = json_body(json.dumps({"model": "m", "max_tokens": 9, **fields}))
+    adapter = InboundAdapter(AnthropicAdapter(), INBOUNDS[operation], body)
+
+    assert adapter.build(operation, target("anthropic", "claude-opus-5"), body).dropped == dropped
 
 
 def test_each_format_tells_errors_its_own_way() -> None:

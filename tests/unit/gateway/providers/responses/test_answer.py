@@ -86,6 +86,18 @@ def test_reasoning_and_calls_come_in_order_and_remember_their_marks() -> None:
     assert called.type == "function_call" and (called.call_id, called.name) == ("call_1", "f")
 
 
+def test_sources_have_this_formats_own_shape() -> None:
+    source = {"start_index": 0, "end_index": 2, "title": "Home", "url": "https://example.org"}
+    (said,) = response_to(
+        completion(content="Hi", annotations=[{"type": "url_citation", "url_citation": source}])
+    ).output
+
+    assert said.type == "message" and said.content[0].type == "output_text"
+    (annotation,) = said.content[0].annotations
+    assert annotation.type == "url_citation"
+    assert (annotation.url, annotation.end_index) == ("https://example.org", 2)
+
+
 @pytest.mark.parametrize(
     ("finish", "told"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
 )

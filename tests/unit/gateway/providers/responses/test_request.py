@@ -155,6 +155,44 @@ def test_tools_and_their_choice_are_nested_for_a_chat(choice: Any, expected: Any
     assert chat["parallel_tool_calls"] is False
 
 
+SIGNED = [{"type": "reasoning.text", "text": "hm", "signature": "s1"}]
+
+
+def remembering(**memory: Any) -> dict[str, Any]:
+    return {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": sealed(Memory(**memory))}
+
+
+CALL = {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}
+RESULT = {"type": "function_call_output", "call_id": "a", "output": "1"}
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [remembering(details=SIGNED, calls={"a": {"google": {}}}), CALL, RESULT],
+        [CALL, remembering(details=SIGNED, calls={"a": {"google": {}}}), RESULT],
+        [remembering(details=SIGNED), {"role": "assistant", "content": "I look."}, CALL, RESULT,
+         remembering(calls={"a": {"google": {}}})],
+        [{"role": "assistant", "content": "I look."}, remembering(details=SIGNED, calls={"a": {"google": {}}}), CALL],
+    ],
+)  # fmt: skip
+def test_what_a_provider_wants_back_returns_to_its_turn_wherever_it_stands(items: list[Any]) -> None:
+    chat = chat_of([{"role": "user", "content": "hi"}, *items, {"role": "user", "content": "and?"}])
+
+    said = chat["messages"][1]
+    assert said["reasoning_details"] == SIGNED
+    assert said["tool_calls"][0]["extra_content"] == {"google": {}}
+    assert not any("reasoning_details" in message for message in chat["messages"][2:])
+
+
+def test_what_came_after_the_words_belongs_to_them() -> None:
+    said = {"role": "assistant", "content": "Hello."}
+    asked = {"role": "user", "content": "hi"}
+    chat = chat_of([asked, said, remembering(details=SIGNED), asked, said])
+
+    assert [message.get("reasoning_details") for message in chat["messages"]] == [None, SIGNED, None, None]
+
+
 def test_allowed_tools_are_the_only_ones_that_are_offered() -> None:
     tools = [{"type": "function", "name": name, "parameters": WEATHER, "strict": None} for name in "fg"]
     allowed = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}
@@ -182,6 +220,8 @@ def test_the_form_of_the_answer_and_the_effort() -> None:
     assert "truncation" not in chat and "metadata" not in chat and "text" not in chat
     assert left_out(body_of(truncation="auto")) == ("truncation",)
     assert left_out(body_of(truncation="disabled")) == ()
+    assert left_out(body_of(store=True)) == ("store",)
+    assert left_out(body_of(store=False)) == ()
 
 
 def test_a_chat_clients_way_to_say_effort_and_tools_is_understood() -> None:
@@ -203,6 +243,9 @@ def test_a_chat_clients_way_to_say_effort_and_tools_is_understood() -> None:
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"type": "function", "parameters": {}}]}, "tools[0].name"),
         ({"tools": {}}, "tools"),
+        ({"tool_choice": {"type": "web_search"}}, "tool_choice.type"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
         ({"text": {"format": {"type": "grammar"}}}, "text.format.type"),
         ({"text": {"format": {"type": 3}}}, "text.format.type"),
         ({"input": None}, "input"),

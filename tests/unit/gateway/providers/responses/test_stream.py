@@ -153,6 +153,38 @@ def test_reasoning_words_and_mixed_calls_each_get_their_item() -> None:
     assert added == done == {index: item.id for index, item in enumerate(response.output)}
 
 
+def test_reasoning_that_is_hidden_is_told_before_what_it_led_to() -> None:
+    hidden = chunk(reasoning_details=[{"type": "reasoning.encrypted", "data": "d"}])
+    events, _ = run(b"".join([hidden, chunk(content="Hi"), *EVERYTHING[6:7], chunk("tool_calls"), DONE]))
+
+    thought, said, called = events[-1].response.output
+    assert (thought.type, said.type, called.type) == ("reasoning", "message", "function_call")
+    assert remembered(thought.encrypted_content).details[0]["data"] == "d"
+
+
+def test_sources_are_told_in_this_formats_own_shape() -> None:
+    source = {"start_index": 0, "end_index": 2, "title": "Home", "url": "https://example.org"}
+    annotation = {"type": "url_citation", "url_citation": source}
+    stream = [chunk(content="Hi"), chunk(annotations=[annotation]), chunk("stop"), DONE]
+    events, _ = run(b"".join(stream))
+
+    (added,) = [event for event in events if event.type == "response.output_text.annotation.added"]
+    assert (added.annotation.url, added.annotation_index, added.output_index) == ("https://example.org", 0, 0)
+    (part,) = events[-1].response.output[0].content
+    assert (part.annotations[0].title, part.annotations[0].end_index) == ("Home", 2)
+
+
+def test_odds_of_tokens_are_whole() -> None:
+    odds = {"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": [{"token": "Hi", "logprob": -0.1}]}
+    document = json.loads(TEXT[1].removeprefix(b"data: "))
+    document["choices"][0]["logprobs"] = {"content": [odds]}
+    events, _ = run(b"data: " + json.dumps(document).encode() + b"\n\n" + chunk("stop") + DONE)
+
+    response = Response.model_validate(events[-1].response.model_dump())
+    part: Any = response.output[0].content[0]  # type: ignore[union-attr, index]
+    assert (part.logprobs[0].bytes, part.logprobs[0].top_logprobs[0].bytes) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("reason", "told"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
 )
