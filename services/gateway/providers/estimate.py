@@ -1,5 +1,6 @@
 """Estimates of what a request will use and has used, where nobody says. Deliberately simple: text bytes to tokens."""
 
+import re
 from typing import Final
 
 import msgspec
@@ -19,6 +20,9 @@ AUDIO_BYTES_PER_SECOND: Final = 4_000
 """Assumed of an uploaded recording: speech at 32 kbit/s. WAV files say their own rate."""
 AUDIO_DATA_MIN_BYTES: Final = 1_024
 _BASE64_MARK: Final = b";base64,"
+_BARE_MARKS: Final = (b'"base64"', b'"file_data"')
+_BARE_BASE64: Final = re.compile(rb'"(?:file_)?data"\s*:\s*"[A-Za-z0-9+/]{1024}')
+"""The beginning of a file that is no data URL: Anthropic's sources, and files as some clients send them."""
 _PROMPT_FIELDS: Final = (
     "messages",
     "system",
@@ -127,6 +131,10 @@ def _text_tokens(raw: bytes) -> int:
         text_bytes -= end - at
         pieces += 1
         at = raw.find(_BASE64_MARK, end)
+    if any(mark in raw for mark in _BARE_MARKS):
+        for match in _BARE_BASE64.finditer(raw):
+            text_bytes -= raw.find(b'"', match.end()) - match.start()
+            pieces += 1
     audio_bytes = _inline_audio_bytes(raw)
     text_bytes -= audio_bytes
     # OpenAI counts about 10 tokens for each second of audio.

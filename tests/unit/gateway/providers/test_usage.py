@@ -225,6 +225,30 @@ def test_pictures_in_a_prompt_are_not_counted_by_their_base64() -> None:
     assert 2 * IMAGE_TOKENS < tokens < 2 * IMAGE_TOKENS + 200
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 400_000}},
+        {"type": "document", "source": {"data": "A" * 400_000, "type": "base64"}},
+        {"type": "file", "file": {"file_data": "A" * 399_998 + "==", "filename": "a.pdf"}},
+        {"type": "input_file", "file_data": "A" * 400_000, "filename": "a.pdf"},
+    ],
+)
+def test_files_without_a_data_url_are_not_counted_by_their_base64_either(part: Any) -> None:
+    for operation, name in ((Operation.MESSAGES, "messages"), (Operation.RESPONSES, "input")):
+        body = json_body(json.dumps({"model": "m", name: [{"role": "user", "content": [part]}]}))
+
+        assert IMAGE_TOKENS < estimate_prompt(operation, body).prompt < IMAGE_TOKENS + 200
+
+
+def test_long_words_of_a_document_are_text() -> None:
+    source = {"type": "text", "media_type": "text/plain", "data": "plain words " * 1_000}
+    block = {"type": "document", "source": source}
+    body = json_body(json.dumps({"model": "m", "messages": [{"role": "user", "content": [block]}]}))
+
+    assert estimate_prompt(Operation.MESSAGES, body).prompt > 3_000
+
+
 def test_recordings_in_a_prompt_are_counted_by_their_length() -> None:
     part = {"type": "input_audio", "input_audio": {"data": "A" * 1_000_000, "format": "mp3"}}
     body = json_body(json.dumps({"model": "m", "messages": [{"role": "user", "content": [part]}]}))
