@@ -74,7 +74,6 @@ def as_chat(body: JsonBody) -> JsonBody:
         ("stop", asked.stop_sequences or None),
         ("user", asked.metadata.user_id if asked.metadata is not None else None),
         ("reasoning_effort", _effort(asked)),
-        ("cache_control", asked.cache_control),
     ):
         if value is not None:
             chat[name] = value
@@ -137,6 +136,8 @@ def _messages(asked: MessagesRequest) -> list[Json]:
             messages.append(_assistant(turn.content, f"messages[{at}].content"))
         else:
             messages += _user(turn.role, turn.content, f"messages[{at}].content")
+    if messages:
+        _marked(messages[-1], asked.cache_control)  # of the request: it means the last block there is
     return messages
 
 

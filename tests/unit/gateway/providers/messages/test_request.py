@@ -90,8 +90,9 @@ def test_nothing_is_something_too() -> None:
     assert "stop" not in chat
 
 
-def test_a_marker_on_the_request_stays_on_it() -> None:
-    assert chat_of(cache_control={"type": "ephemeral", "ttl": "1h"})["cache_control"]["ttl"] == "1h"
+def test_a_marker_on_the_request_stands_on_its_end() -> None:
+    marker = {"type": "ephemeral", "ttl": "1h"}
+    assert chat_of(cache_control=marker)["messages"][-1]["cache_control"] == marker
 
 
 def test_what_is_left_out_is_told() -> None:
