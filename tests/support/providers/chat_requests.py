@@ -1,10 +1,20 @@
-"""Chat requests of all the shapes that OpenAI's format allows, for hypothesis. Each is judged by OpenAI's own types."""
+"""Chat requests of all the shapes that OpenAI's format allows, for hypothesis.
+
+Some are our own idea of what matters most, some are made of OpenAI's types. Each is judged by those types.
+"""
 
 from typing import Any
 
 import pydantic
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolUnionParam
+from openai.types.chat.completion_create_params import (
+    CompletionCreateParams,
+    CompletionCreateParamsNonStreaming,
+)
+
+from tests.support.providers.anthropic import exhaust
+from tests.support.providers.sdk_requests import Types
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
@@ -51,7 +61,7 @@ _tool = st.builds(
     st.booleans(),
     _text,
 )
-chat_requests: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+_usual: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"model": st.just("p/m"), "messages": st.lists(_message, min_size=1, max_size=4)},
     optional={
         "stream": st.booleans(),
@@ -89,11 +99,35 @@ chat_requests: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     },
 )
 
-_messages: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(list[ChatCompletionMessageParam])
-_tools: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(list[ChatCompletionToolParam])
+
+def _of_sdk(sdk: Types) -> st.SearchStrategy[dict[str, Any]]:
+    said = st.lists(sdk.of(ChatCompletionMessageParam), min_size=1, max_size=4)
+    return sdk.objects(
+        CompletionCreateParamsNonStreaming,
+        model=st.just("p/m"),
+        messages=said.map(lambda messages: [*messages, {"role": "user", "content": "And?"}]),
+        tools=st.lists(sdk.of(ChatCompletionToolUnionParam), max_size=2),
+    )
+
+
+sdk_chat_requests = _of_sdk(Types()) | _of_sdk(
+    Types(
+        "Audio",
+        "ChatCompletionAudioParam",
+        "ChatCompletionContentPartInputAudioParam",
+        "ChatCompletionCustomToolParam",
+        "ChatCompletionFunctionMessageParam",
+        "ChatCompletionMessageCustomToolCallParam",
+        "ChatCompletionNamedToolChoiceCustomParam",
+        "FunctionCall",
+        "Moderation",
+    )
+)
+"""Every variant of OpenAI's types; and once more without those that nearly every other provider refuses."""
+chat_requests = _usual | sdk_chat_requests
+_judge: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(CompletionCreateParams)
 
 
 def allowed_by_openai(request: dict[str, Any]) -> None:
     """Fails when the request is not one that OpenAI's own types allow: the strategy would be at fault."""
-    _messages.validate_python(request["messages"])
-    _tools.validate_python(request.get("tools", []))
+    exhaust(_judge.validate_python(request))

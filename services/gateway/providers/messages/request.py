@@ -59,6 +59,8 @@ def read_messages(body: JsonBody) -> MessagesRequest:
                 f"`tools[{at}].type` {tool.type} is a tool of Anthropic's own servers: this model has none.",
                 param=f"tools[{at}].type",
             )
+        if not tool.name:
+            raise BadRequest(f"`tools[{at}].name` is missing.", param=f"tools[{at}].name")
     return asked
 
 

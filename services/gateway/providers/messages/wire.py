@@ -64,7 +64,9 @@ class Turn(msgspec.Struct):
 
 
 class ToolDefinition(msgspec.Struct):
-    name: str
+    """Tools of Anthropic's own servers may lack a name."""
+
+    name: str = ""
     input_schema: Json | None = None
     description: str | None = None
     type: str | None = None

@@ -103,7 +103,8 @@ class _Writer:
         if item.role not in _ROLES:
             raise _refused(f"{where}.role", "a role is one of user, system, developer and assistant")
         if item.role != "assistant":
-            self._reply({"role": item.role, "content": _content(item.content, f"{where}.content")})
+            content = _content(item.content, f"{where}.content", texts_only=item.role != "user")
+            self._reply({"role": item.role, "content": content})
             return
         message = self._assistant(said="content")
         message["content"] = _texts_only(item.content, f"{where}.content")
@@ -152,7 +153,9 @@ class _Writer:
                 self._calls[call_id]["extra_content"] = extra
 
 
-def _content(content: str | list[InputPart] | None, where: str) -> str | list[Json]:
+def _content(content: str | list[InputPart] | None, where: str, *, texts_only: bool) -> str | list[Json]:
+    if texts_only:
+        _check_texts(content, where)
     if content is None:
         raise _missing(where)
     if isinstance(content, str):
@@ -194,10 +197,14 @@ def _texts_only(content: str | list[InputPart] | None, where: str) -> str:
         raise _missing(where)
     if isinstance(content, str):
         return content
-    for at, part in enumerate(content):
+    _check_texts(content, where)
+    return "".join(part.text or part.refusal for part in content)
+
+
+def _check_texts(content: str | list[InputPart] | None, where: str) -> None:
+    for at, part in enumerate(content if isinstance(content, list) else ()):
         if part.type not in _TEXTS and part.type != "refusal":
             raise _refused(f"{where}[{at}].type", f"there can be no {part.type} here, only text")
-    return "".join(part.text or part.refusal for part in content)
 
 
 def _missing(where: str) -> BadRequest:

@@ -28,6 +28,8 @@ _TRANSLATED: Final = frozenset(
         "stream_options", "top_logprobs", "n", "metadata", "include", *_STORED, *_UNSERVED, *_WITHOUT_EFFECT,
     }
 )  # fmt: skip
+_OWN_TIERS: Final = frozenset({"ultrafast"})
+"""Tiers of service that chat completions do not have."""
 _LOGPROBS: Final = "message.output_text.logprobs"
 
 
@@ -107,6 +109,8 @@ def to_chat(body: JsonBody) -> JsonBody:
         for name in body.names
         if name not in _TRANSLATED and (raw := body.raw(name)) is not None
     }
+    if body.text("service_tier") in _OWN_TIERS:
+        del chat["service_tier"]
     chat["messages"] = messages
     limit = body.number("max_output_tokens")
     if limit is not None:
@@ -119,7 +123,10 @@ def to_chat(body: JsonBody) -> JsonBody:
 def left_out(body: JsonBody) -> tuple[str, ...]:
     """Fields of the request that no chat has and that do not change what was asked for."""
     given = ((name, body.raw(name), default) for name, default in _WITHOUT_EFFECT.items())
-    return tuple(sorted(name for name, raw, default in given if raw is not None and raw != default))
+    names = [name for name, raw, default in given if raw is not None and raw != default]
+    if body.text("service_tier") in _OWN_TIERS:
+        names.append("service_tier")
+    return tuple(sorted(names))
 
 
 def reasoning_of(body: JsonBody) -> Reasoning:

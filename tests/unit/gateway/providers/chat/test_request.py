@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParams
 from pydantic import TypeAdapter
@@ -16,6 +16,8 @@ from services.gateway.providers.chat.policy import Policy, fit
 from services.gateway.providers.chat.request import ChatRequest, read_chat
 from services.gateway.providers.errors import BadRequest
 from tests.support.providers.anthropic import exhaust, judged
+from tests.support.providers.chat_requests import allowed_by_openai, sdk_chat_requests
+from tests.support.providers.sdk_requests import strings_in, texts_in
 
 _JUDGE: TypeAdapter[Any] = TypeAdapter(CompletionCreateParams)
 PNG = "data:image/png;base64,iVBORw0KGgo="
@@ -37,6 +39,16 @@ def read(**fields: Any) -> ChatRequest:
         ({"messages": None}, "messages"),
         ({"temperature": "hot"}, "temperature"),
         ({"tools": [{"type": "function"}]}, "tools[0]"),
+        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools[0].type"),
+        ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, "messages[0].role"),
+        (
+            {
+                "messages": [
+                    {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]}
+                ]
+            },
+            "messages[0].tool_calls[0].type",
+        ),
         ({"reasoning_effort": "huge"}, "reasoning_effort"),
     ],
 )
@@ -156,3 +168,48 @@ def test_whatever_the_sdk_allows_is_translated_or_refused_by_name(
         assert error.param
     else:
         judged("/v1/messages", {"model": model, **said.fields})
+        assert lost(turns, said.fields) == []
+
+
+def lost(turns: Any, said: Any) -> list[str]:
+    """What somebody says in a chat and nobody in its translation."""
+    written = strings_in(said)
+    return [text for text in texts_in(turns, "text", "content", "refusal") if text not in written]
+
+
+def test_nothing_that_the_sdk_lets_people_say_is_lost_unsaid() -> None:
+    translated = []
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        sdk_chat_requests, st.sampled_from(["claude-opus-5", "claude-sonnet-4-5", "claude-3-haiku-20240307"])
+    )
+    def check(request: dict[str, Any], model: str) -> None:
+        allowed_by_openai(request)
+        try:
+            said = messages_body(read_chat(parse_json(json.dumps(request).encode())), model, {})
+        except BadRequest as error:
+            assert error.param
+            assert error.param.split("[")[0].split(".")[0] in request
+            return
+        judged("/v1/messages", {"model": model, **said.fields})
+        assert lost(request["messages"], said.fields) == []
+        assert _without_counterpart(request) <= set(said.dropped)
+        translated.append(said)
+
+    check()
+    assert len(translated) > 40
+
+
+def _without_counterpart(request: dict[str, Any]) -> set[str]:
+    """Fields of the request that Claude knows nothing like, and that ask for something."""
+    names = {
+        "seed",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "temperature",
+        "top_p",
+        "verbosity",
+    }
+    return {name for name in names if request.get(name) is not None}

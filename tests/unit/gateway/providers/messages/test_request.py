@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from anthropic.types import MessageParam, ToolParam, ToolUnionParam
+from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParams
 from pydantic import TypeAdapter
@@ -14,6 +16,7 @@ from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.messages.format import MessagesFormat
 from services.gateway.providers.messages.request import as_chat
 from tests.support.providers.anthropic import exhaust, judged
+from tests.support.providers.sdk_requests import Types, strings_in, texts_in
 
 _JUDGE: TypeAdapter[Any] = TypeAdapter(CompletionCreateParams)
 
@@ -111,6 +114,8 @@ def test_what_has_no_counterpart_is_refused_by_name() -> None:
     thoughts = {"type": "thinking", "thinking": "Hm.", "signature": "x"}
     assert refused(messages=[{"role": "user", "content": [thoughts]}]) == "messages[0].content[0].type"
     assert refused(messages=3) == "messages"
+    assert refused(tools=[{"type": "computer_toolset_20260801"}]) == "tools[0].type"
+    assert refused(tools=[{"input_schema": {}}]) == "tools[0].name"
 
 
 blocks = st.one_of(
@@ -142,6 +147,45 @@ turns = st.builds(
 def test_whatever_their_types_allow_is_translated_or_refused_by_name(messages: list[Any]) -> None:
     judged("/v1/messages", {"model": "m", "max_tokens": 9, "messages": messages})
     try:
-        chat_of(messages=messages)
+        chat = chat_of(messages=messages)
     except BadRequest as error:
         assert error.param is not None and error.param.startswith("messages[")
+    else:
+        assert lost({"messages": messages}, chat) == []
+
+
+def lost(request: Any, chat: Any) -> list[str]:
+    """What somebody says in a request and nobody in the chat."""
+    written = strings_in(chat["messages"])
+    said = texts_in({name: request.get(name) for name in ("system", "messages")}, "text", "content", "system")
+    return [text for text in said if not any(text in whole for whole in written)]
+
+
+SDK = Types()
+ANY_REQUEST = SDK.objects(
+    MessageCreateParamsNonStreaming,
+    model=st.just("m"),
+    messages=st.lists(SDK.of(MessageParam), min_size=1, max_size=3),
+    tools=st.lists(SDK.of(ToolParam), max_size=2) | st.lists(SDK.of(ToolUnionParam), max_size=2),
+)
+
+
+def test_whatever_the_sdk_lets_people_send_becomes_a_chat_or_is_refused_by_name() -> None:
+    translated = []
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(request=ANY_REQUEST)
+    def check(request: dict[str, Any]) -> None:
+        body = parse_json(json.dumps(request).encode())
+        try:
+            chat = json.loads(as_chat(body).raw_body)
+        except BadRequest as refused:
+            assert refused.param
+            assert refused.param.split("[")[0].split(".")[0] in request
+            return
+        exhaust(_JUDGE.validate_python(chat))
+        assert lost(request, chat) == []
+        translated.append(chat)
+
+    check()
+    assert len(translated) > 40

@@ -5,16 +5,28 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+from openai.types.responses import (
+    EasyInputMessageParam,
+    FunctionToolParam,
+    ResponseFunctionToolCallParam,
+    ResponseInputItemParam,
+    ResponseOutputMessageParam,
+    ResponseReasoningItemParam,
+    ToolParam,
+)
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
+from openai.types.responses.response_input_item_param import FunctionCallOutput
 from pydantic import TypeAdapter
 
 from services.gateway.providers.body import JsonBody, parse_json
 from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.responses.request import left_out, to_chat
+from tests.support.providers.anthropic import exhaust
+from tests.support.providers.sdk_requests import Types, strings_in, texts_in
 
 CHAT: TypeAdapter[Any] = TypeAdapter(CompletionCreateParamsNonStreaming)
 RESPONSES: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsNonStreaming)
@@ -222,6 +234,9 @@ def test_the_form_of_the_answer_and_the_effort() -> None:
     assert left_out(body_of(truncation="disabled")) == ()
     assert left_out(body_of(store=True)) == ("store",)
     assert left_out(body_of(store=False)) == ()
+    assert left_out(body_of(service_tier="ultrafast")) == ("service_tier",)
+    assert "service_tier" not in chat_of(service_tier="ultrafast")
+    assert chat_of(service_tier="flex")["service_tier"] == "flex"
 
 
 def test_a_chat_clients_way_to_say_effort_and_tools_is_understood() -> None:
@@ -254,6 +269,8 @@ def test_a_chat_clients_way_to_say_effort_and_tools_is_understood() -> None:
         ({"input": [{"type": "computer_call_output"}]}, "input[0].type"),
         ({"input": [{"role": "king", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{"role": "system", "content": [{"type": "input_image", "image_url": "https://x/y"}]}]}, "input[0].content[0].type"),
+        ({"input": [{"role": "developer", "content": [{"type": "input_text", "text": "a"}, {"type": "input_file", "file_data": "x"}]}]}, "input[0].content[1].type"),
         ({"input": [{"role": "user", "content": 4}]}, "input[0].content"),
         ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id"),
         ({"input": [{"type": "function_call_output", "output": "f"}]}, "input[0].call_id"),
@@ -326,3 +343,58 @@ def test_any_request_becomes_a_chat_or_is_refused_by_name(request: dict[str, Any
     else:
         CHAT.validate_json(chat.raw_body)
         assert msgspec.json.decode(chat.raw_body)["messages"]
+
+
+SDK = Types()
+SPOKEN_ITEMS = st.one_of(
+    [
+        SDK.of(kind)
+        for kind in (
+            EasyInputMessageParam,
+            ResponseFunctionToolCallParam,
+            ResponseOutputMessageParam,
+            ResponseReasoningItemParam,
+            FunctionCallOutput,
+        )
+    ]
+)
+
+
+def requests_of(items: st.SearchStrategy[Any], tools: Any) -> st.SearchStrategy[Any]:
+    return SDK.objects(
+        ResponseCreateParamsNonStreaming,
+        model=st.just("m"),
+        input=TEXT | st.lists(items, max_size=4),
+        tools=st.lists(SDK.of(tools), max_size=2),
+    )
+
+
+ANY_REQUEST = requests_of(SDK.of(ResponseInputItemParam), ToolParam) | requests_of(
+    SPOKEN_ITEMS, FunctionToolParam
+)
+
+
+def test_whatever_the_sdk_lets_people_send_becomes_a_chat_or_is_refused_by_name() -> None:
+    translated = []
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(request=ANY_REQUEST)
+    def check(request: dict[str, Any]) -> None:
+        exhaust(RESPONSES.validate_python(request))
+        try:
+            chat = json.loads(to_chat(_with_input(request)).raw_body)
+        except BadRequest as refused:
+            assert refused.param
+            assert refused.param.split("[")[0].split(".")[0] in request
+            return
+        exhaust(CHAT.validate_python(chat))
+        items = request["input"] if isinstance(request["input"], list) else []
+        said = texts_in(
+            [item for item in items if item.get("type") != "reasoning"], "text", "refusal", "output"
+        )
+        written = strings_in(chat["messages"])
+        assert [text for text in said if not any(text in whole for whole in written)] == []
+        translated.append(chat)
+
+    check()
+    assert len(translated) > 20
