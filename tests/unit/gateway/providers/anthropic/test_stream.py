@@ -5,15 +5,17 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
+from services.gateway.providers.anthropic.answer import read_message
 from services.gateway.providers.anthropic.native import NativeRelay
 from services.gateway.providers.anthropic.stream import MessagesTranslator
 from services.gateway.providers.chat.translate import TranslatedRelay
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.port import RelayOptions
 from services.gateway.providers.sse import blocks, data_of
-from tests.support.providers.anthropic import error, events, text, thinking, tool_use, wire
+from tests.support.providers.anthropic import error, events, message, text, thinking, tool_use, wire
 
 STREAM = wire(
     *events(
@@ -91,6 +93,47 @@ def test_a_native_stream_goes_out_as_it_came() -> None:
     target = NativeRelay(OPTIONS)
     assert fed(target, STREAM) == STREAM
     assert (target.finish_reason, target.usage().tokens.completion) == ("tool_calls", 7)
+
+
+blocks_said = st.lists(
+    st.one_of(
+        st.builds(text, st.text(min_size=1, max_size=12)),
+        st.builds(thinking, st.text(min_size=1, max_size=12), st.text(min_size=1, max_size=4)),
+        st.just({"type": "redacted_thinking", "data": "abc"}),
+        st.builds(lambda id, given: tool_use(id, "look", **given), st.uuids().map(str), st.sampled_from([{}, {"city": "Rome"}, {"a": [1, None]}])),
+    ),
+    min_size=1,
+    max_size=5,
+)  # fmt: skip
+
+
+@given(blocks_said, st.sampled_from(["end_turn", "tool_use"]), st.integers(1, 4))
+def test_a_stream_says_what_the_whole_answer_says(said: list[Any], stop_reason: str, pieces: int) -> None:
+    whole = json.loads(read_message(json.dumps(message(*said, stop_reason=stop_reason)).encode()).body)
+    state = ChatCompletionStreamState()
+    thoughts = ""
+    details: list[Any] = []
+    for document in documents(fed(relay(), wire(*events(*said, stop_reason=stop_reason, pieces=pieces)))):
+        chunk = ChatCompletionChunk.model_validate(document)
+        state.handle_chunk(chunk)
+        for choice in document["choices"]:
+            thoughts += choice["delta"].get("reasoning_content") or ""
+            details += choice["delta"].get("reasoning_details") or []
+    streamed = state.current_completion_snapshot.choices[0]
+
+    expected = whole["choices"][0]
+    assert streamed.finish_reason == expected["finish_reason"]
+    assert (streamed.message.content or None) == expected["message"]["content"]
+    assert thoughts == expected["message"].get("reasoning_content", "")
+    assert details == expected["message"].get("reasoning_details", [])
+    calls = [
+        (call.id, call.function.name, json.loads(call.function.arguments))
+        for call in streamed.message.tool_calls or ()
+    ]
+    assert calls == [
+        (call["id"], call["function"]["name"], json.loads(call["function"]["arguments"]))
+        for call in expected["message"].get("tool_calls", ())
+    ]
 
 
 def test_a_call_without_arguments_is_one_with_an_empty_object() -> None:
