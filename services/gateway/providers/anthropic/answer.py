@@ -1,7 +1,7 @@
 """Reads a whole message of Anthropic's as a chat completion."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -23,6 +23,8 @@ FINISH_REASONS: Final[Mapping[str, str]] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+_SERVICE_TIERS: Final[Mapping[str, str]] = {"standard": "default", "priority": "priority"}
+"""Their tiers in OpenAI's words."""
 
 
 class ContentBlock(msgspec.Struct):
@@ -65,15 +67,13 @@ def read_message(answer: bytes) -> OpenAIAnswer:
         return failed_answer(answer, error_inside(message.error))
     if message.content is None or message.usage is None:
         return failed_answer(answer, unreadable_answer())
-    extras: dict[str, Any] = {}
-    if message.usage.service_tier:
-        extras["service_tier"] = message.usage.service_tier
+    tier = _SERVICE_TIERS.get(message.usage.service_tier or "")
     return chat_answer(
         id=message.id,
         model=message.model,
         choices=[_said(message, message.content)],
         usage=message.usage.usage(),
-        extras=extras,
+        extras={"service_tier": tier} if tier is not None else None,
     )
 
 

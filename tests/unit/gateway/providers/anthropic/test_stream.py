@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletionChunk
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from services.gateway.providers.anthropic.answer import read_message
 from services.gateway.providers.anthropic.native import NativeRelay
@@ -121,6 +121,7 @@ def test_a_stream_says_what_the_whole_answer_says(said: list[Any], stop_reason: 
             details += choice["delta"].get("reasoning_details") or []
     streamed = state.current_completion_snapshot.choices[0]
 
+    ChatCompletion.model_validate(whole)
     expected = whole["choices"][0]
     assert streamed.finish_reason == expected["finish_reason"]
     assert (streamed.message.content or None) == expected["message"]["content"]
