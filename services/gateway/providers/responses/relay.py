@@ -118,7 +118,8 @@ class ResponsesRelay:
 
     def _read(self, block: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
         kind = bytes(fields.get("type", b"")).strip(b'"')
-        if event_name(block) == b"error" or kind == b"error" or "error" in fields:
+        told = bytes(fields.get("error", b"null")) != b"null"
+        if event_name(block) == b"error" or kind == b"error" or told:
             return self._stop(error_of(fields) or unreadable_stream("it told an error without saying which"))
         if kind not in (b"response.completed", b"response.incomplete", b"response.failed"):
             self._note(block)

@@ -198,6 +198,14 @@ def test_an_error_event_ends_the_stream() -> None:
     assert relay.error is not None and relay.started
 
 
+def test_an_error_that_is_null_is_none() -> None:
+    delta = b'"type":"response.output_text.delta"'
+    out, relay = run(STREAM.replace(delta, delta + b',"error":null'))
+
+    assert relay.error is None
+    assert events(out)[-1].type == "response.completed"
+
+
 def test_an_error_before_anything_else_is_no_answer() -> None:
     for stream in (pieces_of("fault=error-first")[0], b'{"error":{"message":"no"}}', b"<html>"):
         _, relay = run(stream)
