@@ -7,19 +7,23 @@ import msgspec
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
+from anthropic.types.shared import ErrorResponse
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from services.gateway.providers.anthropic.native import native_body
 from services.gateway.providers.body import parse_json
-from services.gateway.providers.inbound import Chunk
+from services.gateway.providers.errors import UpstreamError
+from services.gateway.providers.inbound import Chunk, InboundRelay
 from services.gateway.providers.messages.answer import MessageWriter, message_of
 from services.gateway.providers.messages.request import as_chat
+from services.gateway.providers.relay import OpenAIRelay
 from services.gateway.providers.sse import blocks, data_of
 from services.gateway.providers.usage import Usage
 from shared.events import Tokens
 from tests.support.providers.anthropic import judged
+from tests.support.targets import relay_options
 
 _EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 USAGE = Usage(Tokens(prompt=100, completion=7, cached_read=60, cache_write=10))
@@ -156,3 +160,48 @@ def test_any_stream_is_one_that_their_clients_can_put_together(parts: list[Any])
     ]
     said = "".join(e["delta"].get("text", "") for e in found if e["type"] == "content_block_delta")
     assert said == "".join(delta.get("content", "") for delta in parts)
+
+
+def piece(**delta: Any) -> bytes:
+    chunk = {"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
+STREAM = b"".join(
+    [
+        piece(role="assistant", content=""),
+        piece(reasoning_content="Hm."),
+        piece(content="Grüße, "),
+        piece(content="you."),
+        piece(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "look", "arguments": '{"a":'}}]),
+        piece(tool_calls=[{"index": 0, "function": {"arguments": "1}"}}]),
+    ]
+)
+END = b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}\n\ndata: [DONE]\n\n'
+
+
+@given(st.integers(1, len(STREAM)), st.lists(st.integers(0, len(STREAM)), max_size=4), st.booleans())
+def test_a_stream_that_is_cut_anywhere_ends_with_one_clean_error(
+    end: int, cuts: list[int], broke: bool
+) -> None:
+    relay = InboundRelay(OpenAIRelay(relay_options()), MessageWriter("m"))
+    places = [0, *sorted(cut for cut in cuts if cut < end), end]
+    sent = [relay.feed(STREAM[start:stop]) for start, stop in zip(places, places[1:], strict=False)]
+    sent.append(relay.fail(UpstreamError(status=502, message="gone")) if broke else relay.end())
+
+    found = [json.loads(data_of(block) or b"") for block in blocks(b"".join(sent))]
+    for event in found[:-1]:
+        _EVENT.validate_python(event)
+    ErrorResponse.model_validate({**found[-1], "request_id": None})
+    assert relay.done and relay.error is not None
+    said = "".join(event.get("delta", {}).get("text", "") for event in found[:-1])
+    assert "Grüße, you.".startswith(said)
+    assert relay.usage().estimated
+    assert relay.usage().tokens.completion * 8 >= len(said)
+
+
+def test_a_stream_that_lost_only_its_last_word_is_whole() -> None:
+    relay = InboundRelay(OpenAIRelay(relay_options()), MessageWriter("m"))
+    sent = relay.feed(STREAM + END[: -len(b"data: [DONE]\n\n")]) + relay.end()
+    assert json.loads(data_of(list(blocks(sent))[-1]) or b"")["type"] == "message_stop"
+    assert (relay.error, relay.finish_reason) == (None, "tool_calls")

@@ -11,6 +11,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsNon
 from openai.types.responses import (
     EasyInputMessageParam,
     FunctionToolParam,
+    Response,
     ResponseFunctionToolCallParam,
     ResponseInputItemParam,
     ResponseOutputMessageParam,
@@ -24,7 +25,10 @@ from pydantic import TypeAdapter
 from services.gateway.providers.body import JsonBody, parse_json
 from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.responses.format import ResponsesFormat
 from services.gateway.providers.responses.request import left_out, to_chat
+from services.gateway.providers.usage import Usage
+from shared.events import Tokens
 from tests.support.providers.anthropic import exhaust
 from tests.support.providers.sdk_requests import Types, strings_in, texts_in
 
@@ -374,6 +378,9 @@ ANY_REQUEST = requests_of(SDK.of(ResponseInputItemParam), ToolParam) | requests_
 )
 
 
+COMPLETION = {"choices": msgspec.Raw(b'[{"message":{"content":"Hi"},"finish_reason":"stop"}]')}
+
+
 def test_whatever_the_sdk_lets_people_send_becomes_a_chat_or_is_refused_by_name() -> None:
     translated = []
 
@@ -381,8 +388,9 @@ def test_whatever_the_sdk_lets_people_send_becomes_a_chat_or_is_refused_by_name(
     @given(request=ANY_REQUEST)
     def check(request: dict[str, Any]) -> None:
         exhaust(RESPONSES.validate_python(request))
+        body = _with_input(request)
         try:
-            chat = json.loads(to_chat(_with_input(request)).raw_body)
+            chat = json.loads(to_chat(body).raw_body)
         except BadRequest as refused:
             assert refused.param
             assert refused.param.split("[")[0].split(".")[0] in request
@@ -394,6 +402,7 @@ def test_whatever_the_sdk_lets_people_send_becomes_a_chat_or_is_refused_by_name(
         )
         written = strings_in(chat["messages"])
         assert [text for text in said if not any(text in whole for whole in written)] == []
+        Response.model_validate_json(ResponsesFormat().answer(body, COMPLETION, Usage(Tokens())))
         translated.append(chat)
 
     check()
