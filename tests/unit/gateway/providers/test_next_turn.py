@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.responses import Response
 from pydantic import TypeAdapter
@@ -95,6 +95,7 @@ def said(turn: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("late", [False, True])
+@settings(deadline=None)
 @given(turn=turns)
 def test_a_client_of_responses_gives_back_what_was_said(turn: dict[str, Any], late: bool) -> None:
     form, asked = ResponsesFormat(), {"model": "m", "input": "hi"}
@@ -110,6 +111,7 @@ def test_a_client_of_responses_gives_back_what_was_said(turn: dict[str, Any], la
 
 
 @pytest.mark.parametrize("late", [False, True])
+@settings(deadline=None)
 @given(turn=turns)
 def test_a_client_of_messages_gives_back_what_was_said(turn: dict[str, Any], late: bool) -> None:
     form, asked = MessagesFormat(), {"model": "m", "max_tokens": 9, "messages": [ASK]}

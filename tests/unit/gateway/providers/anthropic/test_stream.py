@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -107,6 +107,7 @@ blocks_said = st.lists(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(blocks_said, st.sampled_from(["end_turn", "tool_use"]), st.integers(1, 4))
 def test_a_stream_says_what_the_whole_answer_says(said: list[Any], stop_reason: str, pieces: int) -> None:
     whole = json.loads(read_message(json.dumps(message(*said, stop_reason=stop_reason)).encode()).body)

@@ -8,7 +8,7 @@ import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
 from anthropic.types.shared import ErrorResponse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -180,6 +180,7 @@ STREAM = b"".join(
 END = b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}\n\ndata: [DONE]\n\n'
 
 
+@settings(deadline=None)
 @given(st.integers(1, len(STREAM)), st.lists(st.integers(0, len(STREAM)), max_size=4), st.booleans())
 def test_a_stream_that_is_cut_anywhere_ends_with_one_clean_error(
     end: int, cuts: list[int], broke: bool

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
@@ -213,6 +213,7 @@ def test_it_does_not_matter_where_the_network_cut(cuts: list[int]) -> None:
     assert sent(stream, cuts, relay_of()) == sent(stream, [], relay_of())
 
 
+@settings(deadline=None)
 @given(end=st.integers(1, sum(map(len, EVERYTHING)) - len(EVERYTHING[-1])), broke=st.booleans())
 def test_a_stream_that_is_cut_anywhere_ends_with_an_error_event(end: int, broke: bool) -> None:
     relay = relay_of()
