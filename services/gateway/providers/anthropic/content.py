@@ -31,6 +31,7 @@ SIGNED_BY_CLAUDE: Final = frozenset({None, FORMAT, "bedrock-converse-v1"})
 """Formats of reasoning that any of them takes back."""
 _IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_TTLS: Final = ("5m", "1h")
 _PDF: Final = "application/pdf"
 
 
@@ -89,8 +90,8 @@ def tool_id(id: str) -> str:
 
 
 def marker(control: CacheControl) -> Block:
-    """A caching marker."""
-    return {"type": "ephemeral", "ttl": control.ttl} if control.ttl else {"type": "ephemeral"}
+    """A caching marker. It keeps for five minutes where another time is asked for than there is."""
+    return {"type": "ephemeral", "ttl": control.ttl} if control.ttl in _TTLS else {"type": "ephemeral"}
 
 
 def _marked(block: Block, control: CacheControl | None) -> Block:

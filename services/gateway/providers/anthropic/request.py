@@ -184,6 +184,8 @@ def _thinking(chat: ChatRequest, traits: Traits, fields: dict[str, Any], adapted
         _adaptive(chat, budget, fields, adapted, asked)
     elif _forces_tool(fields) or _thoughts_are_missing(fields["messages"]):
         adapted.drop(asked)
+    elif budget is None and not traits.schemas and isinstance(chat.response_format, JsonSchemaFormat):
+        adapted.drop(asked)  # a tool will be forced
     else:
         _budgeted(chat, budget, fields, adapted, asked)
 

@@ -98,6 +98,7 @@ def test_pictures_and_documents() -> None:
 def test_caching_markers() -> None:
     marked = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
     assert content(marked)[0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+    assert content({**marked, "cache_control": {"ttl": "24h"}})[0]["cache_control"] == {"type": "ephemeral"}
     tool = {**TOOL, "cache_control": {"type": "ephemeral"}}
     assert built(tools=[tool])[0]["tools"][0]["cache_control"] == {"type": "ephemeral"}
 
@@ -258,6 +259,17 @@ def test_json_without_a_schema() -> None:
     assert alone["tool_choice"] == {"type": "tool", "name": "answer_in_json"}
     with_tools, _ = built(response_format={"type": "json_object"}, tools=[TOOL])
     assert "JSON" in with_tools["system"][-1]["text"]
+
+
+def test_a_wish_to_think_gives_way_to_a_schema_where_only_a_tool_keeps_to_it() -> None:
+    older = "claude-sonnet-4-20250514"
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}
+    fields, dropped = built(older, response_format=form, reasoning_effort="low")
+    assert fields["tool_choice"] == {"type": "tool", "name": "answer_in_json"}
+    assert ("thinking" in fields, dropped) == (False, ("reasoning_effort",))
+    assert built(OLD, response_format=form, reasoning_effort="low")[0]["thinking"]["type"] == "enabled"
+    budget = {"type": "enabled", "budget_tokens": 2_000}
+    assert refused(older, response_format=form, thinking=budget) == "response_format"
 
 
 @pytest.mark.parametrize(
