@@ -63,9 +63,12 @@ def _token_sum(rates: Rates, tokens: Tokens) -> int:
     for part, rate in (
         (tokens.reasoning, rates.reasoning),
         (tokens.completion_audio, rates.completion_audio),
+        (tokens.completion_image, rates.completion_image),
     ):
         if part:
             part = min(part, answer)
             answer -= part
             total += part * rate
-    return total + answer * (rates.completion_image if tokens.images else rates.output)
+    # Images whose tokens nobody counted apart: all of the answer counts as image.
+    is_image = tokens.images and not tokens.completion_image
+    return total + answer * (rates.completion_image if is_image else rates.output)

@@ -23,7 +23,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     prompt_audio: int
     completion_audio: int
     completion_image: int
-    """For the output of a request that made images."""
+    """For the images in an answer."""
     reasoning: int
 
 
