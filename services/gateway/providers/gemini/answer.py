@@ -57,7 +57,8 @@ def read_chat_answer(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
         choices = [Said(refusal=block_message(response.prompt_feedback), finish_reason="content_filter")]
     model = response.model_version or body.model
     reported = response.usage_metadata
-    usage = usage_of(reported) if reported is not None else Usage(Tokens(), estimated=True)
+    images = sum(len(said.extras.get("images", ())) for said in choices)
+    usage = usage_of(reported, images=images) if reported is not None else Usage(Tokens(), estimated=True)
     result = chat_answer(model=model, choices=choices, usage=usage, id=response.response_id)
     if reported is None:
         usage = estimate_answer(Operation.CHAT, body, result.body)

@@ -10,12 +10,14 @@ from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.chat.completion import failed_answer, unix_now
 from services.gateway.providers.chat.images import media_type_of
 from services.gateway.providers.errors import BadRequest, UpstreamError
+from services.gateway.providers.estimate import estimate_prompt
 from services.gateway.providers.gemini.answer import block_message, blocked, read_generated
 from services.gateway.providers.gemini.contents import inline
 from services.gateway.providers.gemini.errors import error_inside
-from services.gateway.providers.gemini.usage import usage_of
+from services.gateway.providers.gemini.usage import tokens_of, usage_of
 from services.gateway.providers.gemini.wire import InlineData, predict_response
 from services.gateway.providers.multipart import MultipartBody
+from services.gateway.providers.operations import Operation
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens
@@ -32,6 +34,8 @@ _IGNORED: Final = (
     "user",
 )
 MAX_IMAGES: Final = 4
+TOKENS_PER_IMAGE: Final = 1_290
+"""Of a picture of a million pixels: these models are priced by the token."""
 
 
 def is_imagen(model: str) -> bool:
@@ -63,17 +67,17 @@ def read_pictures(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read, or holds no picture, has its `error` set."""
     found = _predicted(answer)
     if found is None:
-        found = _generated(answer)
+        found = _generated(body, answer)
     if isinstance(found, UpstreamError):
         return failed_answer(answer, found)
-    pictures, usage, said = found
+    pictures, usage, said, seen = found
     data = [{"b64_json": picture.data, **({"revised_prompt": said} if said else {})} for picture in pictures]
     tokens = usage.tokens
     counts = {
         "input_tokens": tokens.prompt,
         "output_tokens": tokens.completion,
         "total_tokens": tokens.prompt + tokens.completion,
-        "input_tokens_details": {"text_tokens": tokens.prompt, "image_tokens": 0},
+        "input_tokens_details": {"text_tokens": tokens.prompt - seen, "image_tokens": seen},
     }
     document: dict[str, Any] = {"created": unix_now(), "data": data}
     document["output_format"] = pictures[0].mime_type.removeprefix("image/") or "png"
@@ -83,7 +87,8 @@ def read_pictures(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     return OpenAIAnswer(msgspec.json.encode(fields), "application/json", usage, fields=fields)
 
 
-_Found = tuple[list[InlineData], Usage, str]
+_Found = tuple[list[InlineData], Usage, str, int]
+"""The pictures, what they used, what was said beside them, and how much of the prompt was pictures."""
 
 
 def _predicted(answer: bytes) -> _Found | UpstreamError | None:
@@ -102,14 +107,14 @@ def _predicted(answer: bytes) -> _Found | UpstreamError | None:
     ]
     if pictures:
         said = next((one.prompt for one in response.predictions if one.prompt), "")
-        return pictures, Usage(Tokens(images=len(pictures))), said
+        return pictures, Usage(Tokens(images=len(pictures))), said, 0
     reasons = [one.rai_filtered_reason for one in response.predictions if one.rai_filtered_reason]
     if reasons or (b'"candidates"' not in answer and b'"promptFeedback"' not in answer):
         return _filtered(reasons[0] if reasons else "The provider filtered out all pictures.")
     return None
 
 
-def _generated(answer: bytes) -> _Found | UpstreamError:
+def _generated(body: ParsedBody, answer: bytes) -> _Found | UpstreamError:
     response = read_generated(answer)
     if isinstance(response, UpstreamError):
         return response
@@ -122,8 +127,17 @@ def _generated(answer: bytes) -> _Found | UpstreamError:
         reason = response.candidates[0].finish_reason if response.candidates else "no candidates"
         return _filtered(said or f"The model drew no picture ({reason}).")
     reported = response.usage_metadata
-    usage = Usage(Tokens(images=len(pictures)))
-    return pictures, usage_of(reported, images=len(pictures)) if reported is not None else usage, said
+    if reported is None:
+        drawn = len(pictures) * TOKENS_PER_IMAGE
+        tokens = Tokens(
+            prompt=estimate_prompt(Operation.IMAGES, body).prompt,
+            completion=drawn,
+            completion_image=drawn,
+            images=len(pictures),
+        )
+        return pictures, Usage(tokens, estimated=True), said, 0
+    seen = tokens_of("IMAGE", reported.prompt_tokens_details)
+    return pictures, usage_of(reported, images=len(pictures)), said, seen
 
 
 def _filtered(message: str) -> UpstreamError:

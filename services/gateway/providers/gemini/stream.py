@@ -95,10 +95,10 @@ class GeminiTranslator:
     def _response(self, response: GenerateResponse, deltas: list[Delta]) -> None:
         self.id = self.id or response.response_id
         self.model = self.model or response.model_version
-        if response.usage_metadata is not None:
-            self.usage = usage_of(response.usage_metadata)
         for candidate in response.candidates:
             self._candidate(candidate, deltas)
+        if response.usage_metadata is not None:
+            self.usage = usage_of(response.usage_metadata, images=sum(self._images.values()))
         if not response.candidates and blocked(response.prompt_feedback):
             self._finished.add(0)
             deltas.append(ExtraDelta({"refusal": block_message(response.prompt_feedback)}))

@@ -34,19 +34,25 @@ def finish_reason_of(reason: str, *, calls_tools: bool) -> str:
 
 
 def usage_of(counts: UsageMetadata, *, images: int = 0) -> Usage:
-    """Thoughts are counted beside the candidates, and what tools put into the prompt beside the prompt."""
+    """Thoughts are counted beside the candidates, and what tools put into the prompt beside the prompt.
+
+    A recording that came out of the cache is in both counts of audio; here it is cached, and nothing else.
+    """
+    cached_audio = tokens_of("AUDIO", counts.cache_tokens_details)
     return Usage(
         Tokens(
             prompt=counts.prompt_token_count + counts.tool_use_prompt_token_count,
             completion=counts.candidates_token_count + counts.thoughts_token_count,
             cached_read=counts.cached_content_token_count,
             reasoning=counts.thoughts_token_count,
-            prompt_audio=_audio(counts.prompt_tokens_details),
-            completion_audio=_audio(counts.candidates_tokens_details),
+            prompt_audio=max(0, tokens_of("AUDIO", counts.prompt_tokens_details) - cached_audio),
+            completion_audio=tokens_of("AUDIO", counts.candidates_tokens_details),
+            completion_image=tokens_of("IMAGE", counts.candidates_tokens_details),
             images=images,
         )
     )
 
 
-def _audio(details: Iterable[ModalityCount]) -> int:
-    return sum(detail.token_count for detail in details if detail.modality == "AUDIO")
+def tokens_of(modality: str, details: Iterable[ModalityCount]) -> int:
+    """How many of the tokens are of one kind."""
+    return sum(detail.token_count for detail in details if detail.modality == modality)

@@ -91,6 +91,7 @@ class UsageMetadata(msgspec.Struct, rename="camel"):
     tool_use_prompt_token_count: int = 0
     total_token_count: int = 0
     prompt_tokens_details: list[ModalityCount] = []
+    cache_tokens_details: list[ModalityCount] = []
     candidates_tokens_details: list[ModalityCount] = []
 
 
