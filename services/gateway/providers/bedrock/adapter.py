@@ -66,7 +66,7 @@ class BedrockAdapter:
         return read_converse(body, answer)
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
-        return TranslatedRelay(options, ConverseStream())
+        return TranslatedRelay(options, ConverseStream(options.model))
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return error_from_response(status, headers, body)

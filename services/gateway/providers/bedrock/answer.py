@@ -31,12 +31,18 @@ _FINISH: Final[Mapping[str, str]] = {
 }
 
 
+class _CacheWrite(msgspec.Struct):
+    ttl: str = ""
+    inputTokens: int = 0
+
+
 class TokenUsage(msgspec.Struct):
     inputTokens: int = 0
     outputTokens: int = 0
-    totalTokens: int = 0
     cacheReadInputTokens: int | None = None
     cacheWriteInputTokens: int | None = None
+    cacheDetails: list[_CacheWrite] | None = None
+    """The writes by how long they are kept."""
 
 
 class _ToolUse(msgspec.Struct):
@@ -127,14 +133,21 @@ def _estimated(body: ParsedBody, said: Said) -> Usage:
     return Usage(Tokens(prompt=prompt, completion=estimate_tokens(size) if size else 0), estimated=True)
 
 
-def tokens_of(usage: TokenUsage) -> Usage:
-    """Cached reads and writes come beside the input, unless the total says that they are part of it."""
+def tokens_of(usage: TokenUsage, *, includes_cached: bool = False) -> Usage:
+    """Cached reads and writes come beside the input. `includes_cached`: they are part of it, as far as they fit."""
     read, write = max(0, usage.cacheReadInputTokens or 0), max(0, usage.cacheWriteInputTokens or 0)
     prompt = max(0, usage.inputTokens)
-    if usage.totalTokens != usage.inputTokens + usage.outputTokens or prompt < read + write:
+    if not includes_cached or prompt < read + write:
         prompt += read + write
+    hour = sum(one.inputTokens for one in usage.cacheDetails or () if one.ttl == "1h")
     return Usage(
-        Tokens(prompt=prompt, completion=max(0, usage.outputTokens), cached_read=read, cache_write=write)
+        Tokens(
+            prompt=prompt,
+            completion=max(0, usage.outputTokens),
+            cached_read=read,
+            cache_write=write,
+            cache_write_1h=min(max(0, hour), write),
+        )
     )
 
 

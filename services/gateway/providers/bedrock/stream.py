@@ -33,6 +33,7 @@ from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_stream
 
 MAX_PLAIN_BYTES: Final = 1_048_576
+_COUNTS_CACHED: Final = "openai."
 _FRAME_STARTS: Final = (0, 1)
 """The first byte of a frame is the highest of its length, which is below 32 MB."""
 
@@ -110,7 +111,9 @@ _metadata: Final = msgspec.json.Decoder(_Metadata)
 class ConverseStream:
     """See StreamTranslator."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        """`model` as the client called it. Streams of OpenAI's models count what is cached in the input already."""
+        self._includes_cached = _COUNTS_CACHED in model
         self.id = new_id("chatcmpl-")
         self.model = ""
         self.usage: Usage | None = None
@@ -168,7 +171,8 @@ class ConverseStream:
             self.whole = True
         elif kind == "metadata":
             usage = _metadata.decode(payload).usage
-            self.usage = tokens_of(usage) if usage is not None else None
+            if usage is not None:
+                self.usage = tokens_of(usage, includes_cached=self._includes_cached)
             self.ended = self.whole
         elif kind is None:
             self.error = _failure(headers, payload)

@@ -91,6 +91,26 @@ def test_a_whole_stream() -> None:
     assert spoken.finish_reason == "tool_calls"
 
 
+@pytest.mark.parametrize(
+    ("model", "prompt"), [("bedrock/global.openai.gpt-5.6-sol", 4_995), ("bedrock/claude", 9_988)]
+)
+def test_the_input_of_openais_models_holds_what_is_cached(model: str, prompt: int) -> None:
+    usage = {
+        "inputTokens": 4_995,
+        "outputTokens": 19,
+        "totalTokens": 10_007,
+        "cacheWriteInputTokens": 4_993,
+        "cacheDetails": [{"ttl": "1h", "inputTokens": 4_993}],
+    }
+    spoken = relay(model=model)
+
+    spoken.feed(b"".join(stream_frames(Reply(usage=usage))))
+
+    assert spoken.usage().tokens == Tokens(
+        prompt=prompt, completion=19, cache_write=4_993, cache_write_1h=4_993
+    )
+
+
 def test_a_structured_answer_is_text() -> None:
     use = {"toolUseId": "t1", "name": ANSWER_TOOL, "input": {"name": "Oslo"}}
     spoken = relay()
