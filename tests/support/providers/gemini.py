@@ -209,6 +209,7 @@ def _generated(
         feedback = types.GenerateContentResponsePromptFeedback(block_reason=types.BlockedReason.SAFETY)
         usage = types.GenerateContentResponseUsageMetadata(prompt_token_count=orders.prompt)
         return [types.GenerateContentResponse(prompt_feedback=feedback, usage_metadata=usage)]
+    ends = {"unsafe": types.FinishReason.SAFETY, "malformed": types.FinishReason.MALFORMED_FUNCTION_CALL}
     parts: list[types.Part] = []
     if thinks:
         parts.append(types.Part(text="Let me think. ", thought=True))
@@ -228,7 +229,7 @@ def _generated(
         parts.append(types.Part(text='{"city": "Paris", "population": 2100000}'))
     else:
         parts += [types.Part(text="wörd ") for _ in range(orders.completion)]
-    reason = types.FinishReason.SAFETY if "unsafe" in text else types.FinishReason.STOP
+    reason = next((ends[word] for word in ends if word in text), types.FinishReason.STOP)
     return [
         _response(parts[at : at + 1], model, orders, thinks, at + 1, reason if at + 1 == len(parts) else None)
         for at in range(len(parts))

@@ -9,10 +9,9 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody, ParsedBody
-from services.gateway.providers.chat.completion import failed_answer
 from services.gateway.providers.errors import BadRequest, UpstreamError
 from services.gateway.providers.estimate import estimate_answer
-from services.gateway.providers.gemini.answer import block_message, blocked, read_generated
+from services.gateway.providers.gemini.answer import block_message, blocked, failed, read_generated
 from services.gateway.providers.gemini.contents import inline
 from services.gateway.providers.gemini.errors import empty_answer
 from services.gateway.providers.gemini.usage import usage_of
@@ -81,14 +80,14 @@ def read_speech(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read, or is silent, has its `error` set."""
     response = _spoken(answer)
     if isinstance(response, UpstreamError):
-        return failed_answer(answer, response)
+        return failed(answer, response)
     sounds = [part.inline_data for part in _parts(response) if part.inline_data is not None]
     if not sounds:
-        return failed_answer(answer, empty_answer("NO_AUDIO"))
+        return failed(answer, empty_answer("NO_AUDIO"))
     try:
         sound = b"".join(base64.b64decode(one.data) for one in sounds)
     except (binascii.Error, ValueError):
-        return failed_answer(answer, unreadable_answer())
+        return failed(answer, unreadable_answer())
     usage = _usage(Operation.SPEECH, body, response, answer)
     if isinstance(body, JsonBody) and body.text("response_format") == "pcm":
         return OpenAIAnswer(sound, "audio/pcm", usage)
@@ -99,7 +98,7 @@ def read_transcript(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read has its `error` set."""
     response = _spoken(answer)
     if isinstance(response, UpstreamError):
-        return failed_answer(answer, response)
+        return failed(answer, response)
     text = "".join(part.text or "" for part in _parts(response)).strip()
     usage = _usage(Operation.TRANSCRIPTIONS, body, response, answer)
     if body.text("response_format") == "text":

@@ -7,11 +7,11 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody, ParsedBody
-from services.gateway.providers.chat.completion import failed_answer, unix_now
+from services.gateway.providers.chat.completion import unix_now
 from services.gateway.providers.chat.images import media_type_of
 from services.gateway.providers.errors import BadRequest, UpstreamError
 from services.gateway.providers.estimate import estimate_prompt
-from services.gateway.providers.gemini.answer import block_message, blocked, read_generated
+from services.gateway.providers.gemini.answer import block_message, blocked, failed, read_generated
 from services.gateway.providers.gemini.contents import inline
 from services.gateway.providers.gemini.errors import error_inside
 from services.gateway.providers.gemini.usage import tokens_of, usage_of
@@ -69,7 +69,7 @@ def read_pictures(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     if found is None:
         found = _generated(body, answer)
     if isinstance(found, UpstreamError):
-        return failed_answer(answer, found)
+        return failed(answer, found)
     pictures, usage, said, seen = found
     data = [{"b64_json": picture.data, **({"revised_prompt": said} if said else {})} for picture in pictures]
     tokens = usage.tokens

@@ -114,13 +114,13 @@ class GeminiTranslator:
             self._part(part, choice, deltas)
         if annotations := annotations_of(candidate.grounding_metadata):
             deltas.append(ExtraDelta({"annotations": annotations}, choice))
-        if not reason or reason == UNSPECIFIED:
+        if not reason or reason == UNSPECIFIED or choice in self._finished:
             return
+        self._finished.add(choice)
+        self._open.discard(choice)
         if reason in FAULTS:
             self.error = empty_answer(reason, candidate.finish_message)
-        elif choice not in self._finished:
-            self._finished.add(choice)
-            self._open.discard(choice)
+        else:
             deltas.append(FinishDelta(finish_reason_of(reason, calls_tools=choice in self._calls), choice))
 
     def _part(self, part: Part, choice: int, deltas: list[Delta]) -> None:

@@ -77,7 +77,16 @@ def test_why_it_ended(finish: str, reason: str) -> None:
 
 @pytest.mark.parametrize("finish", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"])
 def test_a_model_that_went_wrong_gave_no_answer(finish: str) -> None:
-    found = chat(finish=finish)
+    found = chat(finish=finish, usage_metadata=DRAWN)
 
     assert found.error is not None
     assert (found.error.status, found.error.upstream_code) == (502, finish.lower())
+    assert (found.usage.tokens.prompt, found.usage.estimated) == (10, False)
+
+
+def test_a_model_that_talks_instead_of_drawing_is_paid_for() -> None:
+    found = read_pictures(body(prompt="a cat"), answer(types.Part(text="I cannot."), usage_metadata=DRAWN))
+
+    assert found.error is not None
+    assert (found.error.status, found.error.message) == (400, "I cannot.")
+    assert found.usage.tokens.prompt == 10
