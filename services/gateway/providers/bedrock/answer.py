@@ -8,7 +8,7 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.bedrock.content import REASONING_FORMAT
-from services.gateway.providers.bedrock.errors import fault_in
+from services.gateway.providers.bedrock.errors import broken_answer, fault_in
 from services.gateway.providers.bedrock.tools import ANSWER_TOOL
 from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.completion import Said, chat_answer, failed_answer
@@ -115,6 +115,8 @@ def read_converse(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
         return failed_answer(answer, fault_in(answer) or unreadable_answer())
     said = _said(converse)
     usage = tokens_of(converse.usage) if converse.usage is not None else _estimated(body, said)
+    if (error := broken_answer(converse.stopReason)) is not None:
+        return failed_answer(answer, error, usage)
     extras = {
         name: value
         for name, value in (

@@ -14,7 +14,7 @@ from services.gateway.providers.bedrock.answer import (
     signed_text,
     tokens_of,
 )
-from services.gateway.providers.bedrock.errors import fault_in, named_error
+from services.gateway.providers.bedrock.errors import broken_answer, fault_in, named_error
 from services.gateway.providers.bedrock.tools import ANSWER_TOOL
 from services.gateway.providers.chat.completion import new_id
 from services.gateway.providers.chat.translate import (
@@ -123,6 +123,7 @@ class ConverseStream:
         self._buffer = EventStreamBuffer()
         self._plain: bytes | None = None
         self._begun = False
+        self._broken: UpstreamError | None = None
         self._open: dict[int, _OpenBlock] = {}
         self._calls = 0
         self._details = 0
@@ -151,6 +152,7 @@ class ConverseStream:
     def end(self) -> list[Delta]:
         if self._plain is not None:
             self.error = fault_in(self._plain) or unreadable_stream("it sent something else")
+        self.error = self.error or self._broken
         return []
 
     def _event(self, message: EventStreamMessage, out: list[Delta]) -> None:
@@ -166,16 +168,23 @@ class ConverseStream:
         elif kind == "messageStart":
             out.append(RoleDelta())
         elif kind == "messageStop":
-            reason = _message_stop.decode(payload).stopReason
-            out.append(FinishDelta(finish_reason(reason, calls=self._calls > 0)))
-            self.whole = True
+            self._end(_message_stop.decode(payload).stopReason, out)
         elif kind == "metadata":
             usage = _metadata.decode(payload).usage
             if usage is not None:
                 self.usage = tokens_of(usage, includes_cached=self._includes_cached)
+            self.whole = self.whole or self._broken is not None
             self.ended = self.whole
+            self.error = self._broken
         elif kind is None:
             self.error = _failure(headers, payload)
+
+    def _end(self, reason: str, out: list[Delta]) -> None:
+        """The message is over; what it used is still to come."""
+        self._broken = broken_answer(reason)
+        self.whole = self._broken is None
+        if self.whole:
+            out.append(FinishDelta(finish_reason(reason, calls=self._calls > 0)))
 
     def _start(self, event: _BlockStart, out: list[Delta]) -> None:
         block = self._open[event.contentBlockIndex] = _OpenBlock(reasoning=[])

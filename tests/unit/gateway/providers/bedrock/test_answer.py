@@ -81,6 +81,15 @@ def test_the_trace_of_a_guardrail_is_passed_on() -> None:
     assert read_answer.finish_reason == "content_filter"
 
 
+@pytest.mark.parametrize("reason", ["malformed_model_output", "malformed_tool_use"])
+def test_a_model_that_went_wrong_gave_no_answer_but_was_paid_for(reason: str) -> None:
+    answer = read({"text": "Let me"}, stop=reason)
+
+    assert answer.error is not None
+    assert (answer.error.status, answer.error.upstream_code) == (502, reason)
+    assert answer.usage == Usage(Tokens(prompt=20, completion=5))
+
+
 def test_citations_and_pictures() -> None:
     cited = {
         "content": [{"text": "Sunny."}],

@@ -13,6 +13,7 @@ from services.gateway.providers.bedrock.tools import ANSWER_TOOL
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Relay, RelayOptions
 from services.gateway.providers.usage import Usage
+from services.gateway.providers.wire_errors import stream_cut
 from shared.events import Tokens
 from tests.support.providers.aws_model import event_frame, exception_frame
 from tests.support.providers.bedrock import Reply, stream_frames, unnamed_error_frame
@@ -139,6 +140,21 @@ def test_why_it_stopped(stop: str, reason: str) -> None:
     spoken.feed(b"".join(stream_frames(Reply(stop_reason=stop))))
 
     assert spoken.finish_reason == reason
+
+
+@pytest.mark.parametrize("last", [None, -1])
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_model_that_went_wrong_gave_no_answer(last: int | None, breaks: bool) -> None:
+    spoken = relay()
+    frames = stream_frames(Reply([{"text": "Let me"}], "malformed_tool_use"))
+
+    sent = spoken.feed(b"".join(frames[:last]))
+    found = chunks(sent + (spoken.fail(stream_cut()) if breaks else spoken.end()))
+
+    assert spoken.error is not None
+    assert spoken.error.status == 502
+    assert "error" in found[-1]
+    assert spoken.usage().estimated is (last is not None)
 
 
 @pytest.mark.parametrize(
