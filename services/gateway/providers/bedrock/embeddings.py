@@ -10,7 +10,7 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.bedrock.errors import fault_in
-from services.gateway.providers.bedrock.families import family_of
+from services.gateway.providers.bedrock.families import family_of, telling_name
 from services.gateway.providers.bedrock.several import MAX_CALLS, answers_in, token_count
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.completion import failed_answer
@@ -47,8 +47,8 @@ def embedding_bodies(target: Target, body: JsonBody) -> list[bytes]:
     """A body for each call. Raises BadRequest, or Unsupported for a maker whose embeddings have another format."""
     texts = _read_texts(body)
     _as_base64(body)
-    model = target.model_on_wire if not target.model_on_wire.startswith("arn:") else target.model
-    family = family_of(target.model, target.alias)
+    model = telling_name(target.model, target.alias)
+    family = family_of(model)
     if family == "cohere":
         bodies = [
             _cohere(texts[at : at + COHERE_TEXTS], body, model) for at in range(0, len(texts), COHERE_TEXTS)

@@ -6,10 +6,17 @@ from typing import Any, Final
 
 import msgspec
 
+from services.gateway.providers.anthropic.models import traits_of
 from services.gateway.providers.bedrock.content import Blocks, addresses
-from services.gateway.providers.bedrock.families import Family, family_of, takes_sampling
+from services.gateway.providers.bedrock.families import (
+    NOVA,
+    Family,
+    family_of,
+    takes_sampling,
+    telling_name,
+)
 from services.gateway.providers.bedrock.messages import conversation
-from services.gateway.providers.bedrock.thinking import adaptive_effort, thinking
+from services.gateway.providers.bedrock.thinking import OFF, adaptive_effort, thinking, thinks_hard
 from services.gateway.providers.bedrock.tools import native_format, tool_config, wants_structure
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.policy import CHANGES_MEANING, Fit, Policy, fit
@@ -58,20 +65,22 @@ def converse_request(target: Target, body: JsonBody) -> ConverseRequest:
     """Raises BadRequest naming the field that Converse cannot take."""
     chat = read_chat(body)
     fitted = fit(POLICY, chat)
-    family = family_of(target.model, target.alias)
+    model = telling_name(target.model, target.alias)
+    family = family_of(model)
     blocks = Blocks(fitted, family, target.fetched)
     system, messages = conversation(chat, blocks)
-    extra = thinking(chat, family, target.model, fitted)
-    thinks = "thinking" in extra
+    extra = thinking(chat, family, model, fitted)
+    thinks = extra.get("thinking", OFF) != OFF
     params: dict[str, Any] = {"messages": messages}
     if system:
         params["system"] = system
-    config = tool_config(chat, messages, blocks, fitted, native=thinks)
+    strictly = family == "anthropic" and traits_of(model).schemas
+    config = tool_config(chat, messages, blocks, fitted, native=thinks, keeps_strictly=strictly)
     if config is not None:
         params["toolConfig"] = config
-    if output := _output(chat, family, target.model, fitted, thinks=thinks):
+    if output := _output(chat, family, model, fitted, thinks=thinks):
         params["outputConfig"] = output
-    if inference := _inference(chat, family, target.model, fitted, extra, thinks=thinks):
+    if inference := _inference(chat, family, model, fitted, extra, thinks=thinks):
         params["inferenceConfig"] = inference
     _add_rest(params, chat, body, target, fitted)
     extra |= _own_object(body, _EXTRA_FIELDS)
@@ -108,7 +117,7 @@ def _inference(
         fitted.drop("stop")
     if stops:
         found["stopSequences"] = stops
-    if thinks or not takes_sampling(model):
+    if thinks or thinks_hard(extra) or not takes_sampling(model):
         for name in ("temperature", "top_p", "top_k"):
             if name in chat.names:
                 fitted.drop(name)
@@ -130,7 +139,7 @@ def _sample(
         return
     if family == "anthropic":
         extra["top_k"] = chat.top_k
-    elif family == "nova":
+    elif family in NOVA:
         extra["inferenceConfig"] = {"topK": chat.top_k}
     else:
         fitted.drop("top_k")

@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from tests.unit.gateway.providers.bedrock.build import built, chat_body, params,
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 PDF = b"%PDF-1.7 ..."
 NOVA = "amazon.nova-pro-v1:0"
+NOVA_2 = "us.amazon.nova-2-lite-v1:0"
+OPUS = "global.anthropic.claude-opus-5-5"
 LLAMA = "meta.llama3-1-70b-instruct-v1:0"
 WEATHER: Any = {
     "type": "function",
@@ -200,7 +203,9 @@ def test_a_model_that_thinks_gets_the_schema_without_a_tool() -> None:
     found = params(chat_body(response_format=SCHEMA, thinking={"type": "enabled", "budget_tokens": 2048}))
 
     assert "toolConfig" not in found
-    assert found["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["name"] == "city"
+    asked = found["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
+    assert asked["name"] == "city"
+    assert msgspec.json.decode(asked["schema"])["additionalProperties"] is False
     assert found["additionalModelRequestFields"] == {"thinking": {"type": "enabled", "budget_tokens": 2048}}
 
 
@@ -265,6 +270,33 @@ def test_caching_markers_become_cache_points() -> None:
     without, prepared = built(body, target(LLAMA))
     assert without["system"] == [{"text": "Long."}]
     assert prepared.dropped == ("cache_control",)
+    nova, prepared = built(body, target(NOVA))
+    assert nova["system"][1] == {"cachePoint": {"type": "default"}}
+    assert len(nova["toolConfig"]["tools"]) == 1
+    assert prepared.dropped == ("cache_control", "cache_control.ttl")
+
+
+def test_five_minutes_are_what_happens_anyway() -> None:
+    marked = {"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral", "ttl": "5m"}}
+
+    found, prepared = built(chat_body({"role": "user", "content": [marked]}))
+
+    assert found["messages"][0]["content"][1] == {"cachePoint": {"type": "default"}}
+    assert prepared.dropped == ()
+
+
+def test_a_tool_is_kept_to_its_schema_where_the_model_can_be() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]}
+    tool = {"type": "function", "function": {"name": "count", "strict": True, "parameters": schema}}
+
+    spec = params(chat_body(tools=[tool]))["toolConfig"]["tools"][0]["toolSpec"]
+    other, prepared = built(chat_body(tools=[tool]), target(NOVA))
+
+    assert spec["strict"] is True
+    assert spec["inputSchema"]["json"]["additionalProperties"] is False
+    assert "minimum" not in spec["inputSchema"]["json"]["properties"]["n"]
+    assert other["toolConfig"]["tools"][0]["toolSpec"] == {"name": "count", "inputSchema": {"json": schema}}
+    assert prepared.dropped == ("strict",)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +304,18 @@ def test_caching_markers_become_cache_points() -> None:
     [
         ("us.anthropic.claude-sonnet-4-5-v1:0", {"reasoning_effort": "low"}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
         ("anthropic.claude-opus-4-7-v1:0", {"reasoning_effort": "high"}, {"thinking": {"type": "adaptive", "display": "summarized"}}),
-        (NOVA, {"reasoning_effort": "minimal"}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
+        (NOVA, {"reasoning_effort": "high"}, None),
+        (NOVA_2, {"reasoning_effort": "minimal"}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
+        (NOVA_2, {"reasoning_effort": "high"}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}}),
+        (NOVA_2, {"reasoning_effort": "high", "max_tokens": 9}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}}),
+        (NOVA_2, {"reasoning_effort": "none"}, None),
+        ("us.openai.gpt-5.6-sol", {"reasoning_effort": "xhigh"}, {"reasoning": {"effort": "xhigh"}}),
+        ("us.openai.gpt-5.6-sol", {"reasoning_effort": "minimal"}, {"reasoning": {"effort": "low"}}),
+        ("us.openai.gpt-5.6-sol", {"reasoning_effort": "none"}, {"reasoning": {"effort": "none"}}),
+        (OPUS, {"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}),
+        (OPUS, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
+        (OPUS, {"reasoning": {"effort": "low", "exclude": True}}, {"thinking": {"type": "adaptive", "display": "omitted"}}),
+        (OPUS, {}, None),
         ("openai.gpt-oss-120b-1:0", {"reasoning_effort": "high"}, {"reasoning_effort": "high"}),
         (LLAMA, {"reasoning_effort": "high"}, None),
         ("anthropic.claude-sonnet-4-5-v1:0", {"thinking": {"type": "disabled"}}, None),
@@ -282,6 +325,26 @@ def test_caching_markers_become_cache_points() -> None:
 @pytest.mark.proves(provider="bedrock", operation="chat", features=("reasoning",))
 def test_thinking(model: str, fields: dict[str, Any], expected: Any) -> None:
     assert params(chat_body(**fields), target(model)).get("additionalModelRequestFields") == expected
+
+
+def test_nova_takes_no_sampling_with_its_highest_effort() -> None:
+    low = params(chat_body(reasoning_effort="low", temperature=0.5, max_tokens=9), target(NOVA_2))
+    high, prepared = built(chat_body(reasoning_effort="high", temperature=0.5, top_p=0.5), target(NOVA_2))
+
+    assert low["inferenceConfig"] == {"temperature": 0.5, "maxTokens": 9}
+    assert "inferenceConfig" not in high
+    assert prepared.dropped == ("temperature", "top_p")
+
+
+def test_a_model_behind_an_alias_is_known_by_the_name_that_tells() -> None:
+    arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
+    asked = chat_body(reasoning_effort="low", temperature=0.5)
+
+    behind_id = params(asked, target("mine", alias="us.anthropic.claude-sonnet-4-5-v1:0"))
+    behind_arn = params(asked, target("claude-sonnet-4-5", alias=arn))
+
+    assert behind_id["additionalModelRequestFields"] == behind_arn["additionalModelRequestFields"]
+    assert behind_id["additionalModelRequestFields"]["thinking"]["type"] == "enabled"
 
 
 def test_an_effort_guides_a_model_that_thinks_by_itself() -> None:
@@ -360,7 +423,7 @@ _fields = st.fixed_dictionaries(
         "tools": st.lists(st.just(WEATHER), max_size=2),
         "tool_choice": st.sampled_from(["auto", "none", "required"]),
         "response_format": st.sampled_from([SCHEMA, {"type": "json_object"}, {"type": "text"}]),
-        "reasoning_effort": st.sampled_from(["none", "minimal", "low", "medium", "high"]),
+        "reasoning_effort": st.sampled_from(["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
         "thinking": st.builds(
             lambda budget: {"type": "enabled", "budget_tokens": budget}, st.integers(-1, 4096)
         ),
@@ -376,7 +439,7 @@ _fields = st.fixed_dictionaries(
 @given(
     st.lists(_message, min_size=1, max_size=5),
     _fields,
-    st.sampled_from([target(), target(NOVA), target(LLAMA)]),
+    st.sampled_from([target(), target(NOVA), target(NOVA_2), target(LLAMA), target(OPUS)]),
 )
 def test_any_request_fits_the_service_or_names_what_does_not(
     messages: list[dict[str, Any]], fields: dict[str, Any], to: Any
