@@ -176,8 +176,7 @@ def _said(converse: _Converse) -> Said:
             shown = (citation(one) for one in block.citationsContent.citations)
             said.annotations += [one for one in shown if one is not None]
         elif block.image is not None and block.image.source.bytes:
-            url = f"data:image/{block.image.format};base64,{block.image.source.bytes}"
-            said.extras.setdefault("images", []).append({"type": "image_url", "image_url": {"url": url}})
+            said.extras.setdefault("images", []).append(picture(block.image.format, block.image.source.bytes))
     said.text = "".join(texts) if texts else None
     said.finish_reason = finish_reason(converse.stopReason, calls=bool(said.tool_calls))
     return said
@@ -210,6 +209,11 @@ def signed_text(text: str, signature: str | None, index: int) -> ReasoningDetail
 def redacted(data: str | bytes, index: int) -> ReasoningDetail:
     text = base64.b64encode(data).decode() if isinstance(data, bytes) else data
     return ReasoningDetail("reasoning.encrypted", data=text, format=REASONING_FORMAT, index=index)
+
+
+def picture(kind: str, data: str) -> dict[str, Any]:
+    """A picture inside a chat's answer; `data` is base64."""
+    return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{data}"}}
 
 
 def citation(found: Mapping[str, Any]) -> dict[str, Any] | None:

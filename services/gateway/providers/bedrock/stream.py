@@ -1,5 +1,6 @@
 """The events of ConverseStream, cut out of AWS's binary frames."""
 
+import base64
 import struct
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from services.gateway.providers.bedrock.answer import (
     TokenUsage,
     citation,
     finish_reason,
+    picture,
     redacted,
     signed_text,
     tokens_of,
@@ -44,8 +46,13 @@ class _ToolStart(msgspec.Struct):
     type: str | None = None
 
 
+class _ImageStart(msgspec.Struct):
+    format: str
+
+
 class _Start(msgspec.Struct):
     toolUse: _ToolStart | None = None
+    image: _ImageStart | None = None
 
 
 class _BlockStart(msgspec.Struct):
@@ -63,11 +70,20 @@ class _ReasoningPiece(msgspec.Struct, gc=False):
     redactedContent: bytes | None = None
 
 
+class _ImageSource(msgspec.Struct):
+    data: bytes | None = msgspec.field(name="bytes", default=None)
+
+
+class _ImagePiece(msgspec.Struct):
+    source: _ImageSource = msgspec.field(default_factory=_ImageSource)
+
+
 class _Piece(msgspec.Struct):
     text: str | None = None
     toolUse: _ToolInput | None = None
     reasoningContent: _ReasoningPiece | None = None
     citation: dict[str, Any] | None = None
+    image: _ImagePiece | None = None
 
 
 class _BlockDelta(msgspec.Struct):
@@ -99,6 +115,8 @@ class _OpenBlock(msgspec.Struct):
     reasoning: list[str] = []
     signature: str = ""
     redacted: bytes = b""
+    picture: bytes = b""
+    picture_format: str = ""
 
 
 _block_start: Final = msgspec.json.Decoder(_BlockStart)
@@ -188,6 +206,8 @@ class ConverseStream:
 
     def _start(self, event: _BlockStart, out: list[Delta]) -> None:
         block = self._open[event.contentBlockIndex] = _OpenBlock(reasoning=[])
+        if event.start.image is not None:
+            block.picture_format = event.start.image.format
         use = event.start.toolUse
         if use is None:
             return
@@ -212,6 +232,8 @@ class ConverseStream:
             _reason(block, piece.reasoningContent, out)
         elif piece.citation is not None and (shown := citation(piece.citation)) is not None:
             out.append(ExtraDelta({"annotations": [shown]}))
+        elif piece.image is not None:
+            block.picture += piece.image.source.data or b""
 
     def _input(self, block: _OpenBlock, text: str, out: list[Delta]) -> None:
         block.has_input = block.has_input or bool(text)
@@ -224,8 +246,11 @@ class ConverseStream:
         block = self._open.pop(index, None)
         if block is None:
             return
-        if block.call >= 0 and not block.has_input:
-            out.append(ToolCallArguments(block.call, "{}"))
+        if not block.has_input:
+            self._input(block, "{}", out)
+        if block.picture:
+            data = base64.b64encode(block.picture).decode()
+            out.append(ExtraDelta({"images": [picture(block.picture_format, data)]}))
         if block.redacted:
             out.append(SignatureDelta(redacted(block.redacted, self._details)))
             self._details += 1

@@ -123,6 +123,38 @@ def test_a_structured_answer_is_text() -> None:
     assert not any("tool_calls" in chunk["choices"][0]["delta"] for chunk in found if chunk["choices"])
 
 
+def test_a_structured_answer_of_nothing_is_an_object() -> None:
+    use = {"toolUseId": "t1", "name": ANSWER_TOOL, "input": {}}
+
+    found = chunks(relay().feed(b"".join(stream_frames(Reply([{"toolUse": use}], "tool_use")))))
+
+    assert joined(found, "content") == "{}"
+
+
+def test_a_picture_comes_in_one_piece() -> None:
+    frames = [
+        event_frame("contentBlockStart", {"contentBlockIndex": 0, "start": {"image": {"format": "png"}}}),
+        *(
+            event_frame(
+                "contentBlockDelta",
+                {"contentBlockIndex": 0, "delta": {"image": {"source": {"bytes": piece}}}},
+            )
+            for piece in (b"ab", b"c")
+        ),
+        event_frame("contentBlockStop", {"contentBlockIndex": 0}),
+    ]
+
+    found = chunks(relay().feed(b"".join([*frames, *stream_frames(Reply([]))])))
+
+    images = [
+        image
+        for chunk in found
+        if chunk["choices"]
+        for image in chunk["choices"][0]["delta"].get("images", ())
+    ]
+    assert [image["image_url"]["url"] for image in images] == ["data:image/png;base64,YWJj"]
+
+
 @pytest.mark.parametrize(
     ("stop", "reason"),
     [
