@@ -107,6 +107,22 @@ async def test_a_key_may_be_a_file_or_the_machines_own(
         assert 0 < token.expires_at - time.time() <= fake.expires_in
 
 
+async def test_a_person_says_which_project_pays() -> None:
+    async with running_google() as (fake, url):
+        person = {
+            "type": "external_account_authorized_user",
+            "token_url": f"{url}/token",
+            "token_info_url": f"{url}/token",
+            "client_id": "c",
+            "client_secret": "s",
+            "refresh_token": "r",
+            "quota_project_id": "payer-1",
+        }
+        token = await GoogleCredential(json.dumps(person)).fetch()
+
+        assert (token.value, token.headers) == (fake.tokens[0], {"x-goog-user-project": "payer-1"})
+
+
 async def test_a_token_that_is_refused_is_asked_for_anew(stage: Stage) -> None:
     await stage.ask("hi")
     stage.fake.tokens.clear()
