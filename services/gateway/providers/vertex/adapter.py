@@ -45,7 +45,7 @@ class VertexAdapter:
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
         refuse_unknown(operation, target)
-        place = place_of(target, needs_project=not _is_api_key(target.secret))
+        place = place_of(target, by_api_key=_is_api_key(target.secret))
         streams = body.stream and operation is Operation.CHAT
         if place.publisher in ("google", "endpoint"):
             url, data, dropped = _google(operation, place, target, body)
@@ -149,12 +149,8 @@ def _authorised(request: UpstreamRequest, secret: str) -> UpstreamRequest:
 def _is_api_key(secret: str) -> bool:
     """Neither a key in JSON nor the path of one, nor a token, nor nothing at all."""
     secret = secret.strip()
-    return (
-        bool(secret)
-        and not secret.startswith(("{", _ACCESS_TOKEN))
-        and "/" not in secret
-        and "\\" not in secret
-    )
+    is_path = "/" in secret or "\\" in secret or secret.endswith(".json")
+    return bool(secret) and not is_path and not secret.startswith(("{", _ACCESS_TOKEN))
 
 
 def proves_port(adapter: VertexAdapter) -> Adapter:
