@@ -6,7 +6,12 @@ from typing import Final
 import msgspec
 
 from services.gateway.providers.bedrock.answer import read_converse
-from services.gateway.providers.bedrock.embeddings import embedding_bodies, read_embeddings
+from services.gateway.providers.bedrock.embeddings import (
+    TAKEN,
+    TOKEN_HEADER,
+    embedding_bodies,
+    read_embeddings,
+)
 from services.gateway.providers.bedrock.errors import error_from_response
 from services.gateway.providers.bedrock.location import Place, place_of
 from services.gateway.providers.bedrock.models import PATH as MODELS_PATH
@@ -14,14 +19,15 @@ from services.gateway.providers.bedrock.models import read_models
 from services.gateway.providers.bedrock.pictures import picture_bodies, read_pictures
 from services.gateway.providers.bedrock.ranking import ranking_body, read_ranking
 from services.gateway.providers.bedrock.request import converse_request, https_addresses
-from services.gateway.providers.bedrock.several import prepared
 from services.gateway.providers.bedrock.signing import authorised
 from services.gateway.providers.bedrock.stream import ConverseStream
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.chat.translate import TranslatedRelay
 from services.gateway.providers.errors import Unsupported, UpstreamError
 from services.gateway.providers.operations import PICTURES, Operation
+from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.several import prepared
 from services.gateway.upstream.port import UpstreamRequest
 
 _EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
@@ -51,8 +57,9 @@ class BedrockAdapter:
             return Prepared(_post(target, place, url, ranking_body(place, body)), False)
         if operation is not Operation.EMBEDDINGS:
             raise _unsupported(operation, target)
-        bodies, dropped = embedding_bodies(target, body), [name for name in ("user",) if name in body]
-        return prepared(_post(target, place, place.model_url("invoke"), bodies[0]), bodies, dropped)
+        bodies = embedding_bodies(target, body)
+        request = _post(target, place, place.model_url("invoke"), bodies[0])
+        return prepared(request, bodies, left_over(body, TAKEN), counter=TOKEN_HEADER)
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes

@@ -8,13 +8,13 @@ import msgspec
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.bedrock.errors import fault_in
 from services.gateway.providers.bedrock.families import family_of
-from services.gateway.providers.bedrock.several import answers_in
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.chat.completion import failed_answer, unix_now
 from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Target
+from services.gateway.providers.several import answers_in
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens

@@ -16,8 +16,8 @@ from services.gateway.providers.bedrock.credentials import (
     static_keys,
 )
 from services.gateway.providers.bedrock.location import SIGNING_NAME, region_of
-from services.gateway.providers.bedrock.several import Whole
 from services.gateway.providers.port import Target
+from services.gateway.providers.several import Whole
 from services.gateway.upstream.port import (
     UpstreamClient,
     UpstreamConnectFailed,

@@ -18,14 +18,16 @@ from services.gateway.providers.gemini.audio import (
     transcript_body,
 )
 from services.gateway.providers.gemini.contents import addresses_in
-from services.gateway.providers.gemini.embeddings import batch_body, read_embeddings
+from services.gateway.providers.gemini.embeddings import TAKEN, batch_bodies, read_embeddings
 from services.gateway.providers.gemini.errors import error_of_answer
 from services.gateway.providers.gemini.images import picture_body, read_pictures
 from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.gemini.stream import GeminiTranslator
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import PICTURES, Operation
+from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.several import prepared
 from services.gateway.providers.wire_errors import unreadable_answer
 from services.gateway.upstream.port import UpstreamRequest
 
@@ -54,9 +56,13 @@ class GeminiAdapter:
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
         refuse_unknown(operation, target)
+        resource = _resource(target.model_on_wire)
+        if operation is Operation.EMBEDDINGS and isinstance(body, JsonBody):
+            bodies = batch_bodies(body, resource)
+            request = _post(target, resource, "batchEmbedContents", bodies[0])
+            return prepared(request, bodies, left_over(body, TAKEN))
         method, wire, dropped = _wire(operation, target, body)
-        url = f"{target.provider.base_url.rstrip('/')}/{quote(_resource(target.model_on_wire), safe='/')}:{method}"
-        request = UpstreamRequest("POST", url, headers_of(target), msgspec.json.encode(wire), target.timeouts)
+        request = _post(target, resource, method, msgspec.json.encode(wire))
         return Prepared(request, method == STREAM, dropped)
 
     def read_answer(
@@ -98,11 +104,14 @@ def _wire(
             return GENERATE, *transcript_body(body)
     elif operation is Operation.CHAT:
         return STREAM if body.stream else GENERATE, *chat_body(read_chat(body), model, target.fetched)
-    elif operation is Operation.EMBEDDINGS:
-        return "batchEmbedContents", batch_body(body, _resource(model)), ()
     elif operation is Operation.SPEECH:
         return GENERATE, *speech_body(body)
     return picture_body(body, model)
+
+
+def _post(target: Target, resource: str, method: str, body: bytes) -> UpstreamRequest:
+    url = f"{target.provider.base_url.rstrip('/')}/{quote(resource, safe='/')}:{method}"
+    return UpstreamRequest("POST", url, headers_of(target), body, target.timeouts)
 
 
 def read_gemini_answer(operation: Operation, body: ParsedBody, answer: bytes) -> Answer:
