@@ -18,21 +18,14 @@ from services.gateway.providers.gemini.usage import tokens_of, usage_of
 from services.gateway.providers.gemini.wire import InlineData, predict_response
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import Operation
+from services.gateway.providers.parameters import left_over
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens
 
 _IMAGEN_RATIOS: Final = ("1:1", "3:4", "4:3", "9:16", "16:9")
 _GEMINI_RATIOS: Final = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
-_IGNORED: Final = (
-    "quality",
-    "style",
-    "background",
-    "moderation",
-    "output_format",
-    "output_compression",
-    "user",
-)
+_TAKEN: Final = frozenset({"prompt", "n", "size", "response_format", "stream", "image", "image[]", "mask"})
 MAX_IMAGES: Final = 4
 TOKENS_PER_IMAGE: Final = 1_290
 """Of a picture of a million pixels: these models are priced by the token."""
@@ -47,7 +40,9 @@ def picture_body(body: ParsedBody, model: str) -> tuple[str, dict[str, Any], tup
     prompt = body.text("prompt")
     if not prompt:
         raise BadRequest("`prompt` must say what to draw.", param="prompt")
-    dropped = [name for name in _IGNORED if name in body]
+    if body.stream:
+        raise BadRequest("`stream` cannot be used with this model: pictures come whole.", param="stream")
+    dropped = left_over(body, _TAKEN)
     if body.text("response_format") == "url":
         dropped.append("response_format")  # there are no addresses: the picture itself is the answer
     ratio = _ratio(body, _IMAGEN_RATIOS if is_imagen(model) else _GEMINI_RATIOS, dropped)

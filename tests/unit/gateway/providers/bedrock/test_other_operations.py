@@ -95,7 +95,7 @@ def test_an_older_cohere_lists_its_vectors_without_a_type() -> None:
 def test_pictures_of_amazon() -> None:
     body = json_body(
         prompt="a cat", n=2, size="1024x512", quality="hd", seed=7, style="vivid", response_format="url",
-        negative_prompt="dogs",
+        negative_prompt="dogs", partial_images=2,
     )  # fmt: skip
 
     sent, prepared = built(Operation.IMAGES, body, target("amazon.nova-canvas-v1:0"))
@@ -111,7 +111,7 @@ def test_pictures_of_amazon() -> None:
             "seed": 7,
         },
     }
-    assert prepared.dropped == ("response_format", "style")
+    assert prepared.dropped == ("partial_images", "response_format", "style")
 
 
 def test_several_pictures_of_stability_take_several_calls() -> None:
@@ -126,7 +126,12 @@ def test_several_pictures_of_stability_take_several_calls() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "param"),
-    [({}, "prompt"), ({"prompt": "x", "n": 9}, "n"), ({"prompt": "x", "size": "big"}, "size")],
+    [
+        ({}, "prompt"),
+        ({"prompt": "x", "n": 9}, "n"),
+        ({"prompt": "x", "size": "big"}, "size"),
+        ({"prompt": "x", "stream": True}, "stream"),
+    ],
 )
 def test_pictures_that_cannot_be(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as refused:
@@ -205,6 +210,16 @@ def test_changes_that_cannot_be(body: MultipartBody, param: str) -> None:
         BedrockAdapter().build(Operation.IMAGE_EDITS, target("amazon.nova-canvas-v1:0"), body)
 
     assert refused.value.param == param
+
+
+def test_a_picture_too_many_is_not_left_out_in_silence() -> None:
+    body = form("image[]", "image[]", model="m", prompt="x")
+    with pytest.raises(BadRequest) as refused:
+        BedrockAdapter().build(Operation.IMAGE_EDITS, target("stability.sd3-5-large-v1:0"), body)
+
+    assert refused.value.param == "image"
+    sent, _ = built(Operation.IMAGE_EDITS, body, target("amazon.nova-canvas-v1:0"))
+    assert len(sent["imageVariationParams"]["images"]) == 2
 
 
 def test_ranking_is_what_botocore_would_send() -> None:
