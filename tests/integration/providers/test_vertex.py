@@ -279,6 +279,28 @@ async def test_embeddings_and_pictures_are_asked_as_googles_sdk_asks(stage: Stag
     assert logged.tokens.images == 2
 
 
+@pytest.mark.proves(provider="vertex", operation="rerank")
+async def test_ranking(stage: Stage) -> None:
+    body = {
+        "model": "vertex/semantic-ranker-default-004",
+        "query": "q",
+        "documents": ["a", {"text": "c"}, "b"],
+        "top_n": 2,
+        "return_documents": True,
+    }
+
+    async with stage.gateway.http.post("/v1/rerank", json=body) as response:
+        answer = await response.json()
+
+    assert response.status == 200, answer
+    assert [(one["index"], one["document"]["text"]) for one in answer["results"]] == [(1, "c"), (2, "b")]
+    assert stage.fake.paths == [
+        f"/v1/projects/{PROJECT}/locations/global/rankingConfigs/default_ranking_config:rank"
+    ]
+    (logged,) = await stage.gateway.logged()
+    assert logged.tokens.search_units == 1
+
+
 async def test_a_provider_without_a_project_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERTEX_EMPTY_KEY", '{"type":"service_account"}')
     credential = Credential(name="main", env="VERTEX_EMPTY_KEY")

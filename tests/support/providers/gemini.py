@@ -177,6 +177,8 @@ def _answers(method: str, path: str, body: dict[str, Any], orders: Directives) -
         if method == "generateContent":
             responses = [_joined(responses)]
         return [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in responses]
+    if method == "rank":
+        return [_ranked(body)]
     if method == "predict":
         if "prompt" in body["instances"][0]:
             types.GenerateImagesConfig(
@@ -195,6 +197,22 @@ def _answers(method: str, path: str, body: dict[str, Any], orders: Directives) -
     if method == "embedContent":
         return [{"embedding": vectors[0], **usage}]
     return [{"embeddings": vectors, **usage}]
+
+
+def _ranked(body: dict[str, Any]) -> dict[str, Any]:
+    """The service has no types in the SDK: this is its reference in words."""
+    if unknown := set(body) - {"model", "query", "records", "topN", "ignoreRecordDetailsInResponse"}:
+        raise ValueError(f"unknown fields {unknown}")
+    records = body["records"]
+    if (
+        not body["query"]
+        or not records
+        or len(records) > 200
+        or len({one["id"] for one in records}) < len(records)
+    ):
+        raise ValueError("a query and 1 to 200 records, each with an id of its own")
+    best = sorted(records, key=lambda one: one["content"], reverse=True)[: body["topN"]]
+    return {"records": [{"id": one["id"], "score": 1 / (at + 1)} for at, one in enumerate(best)]}
 
 
 def _generated(

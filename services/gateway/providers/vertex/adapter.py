@@ -1,4 +1,5 @@
-"""Vertex AI: Google's models by `generateContent`, Claude and Mistral in their own formats, the rest in OpenAI's."""
+"""Vertex AI: Google's models by `generateContent`, Claude and Mistral in their own formats, the rest in OpenAI's; and
+the ranking service beside it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,6 +32,7 @@ from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, Re
 from services.gateway.providers.several import prepared
 from services.gateway.providers.token_client import with_token
 from services.gateway.providers.vertex.location import Place, place_of
+from services.gateway.providers.vertex.ranking import ranking_body, ranking_url, read_ranking
 from services.gateway.providers.vertex.relay import VertexRelay, format_of
 from services.gateway.upstream.port import UpstreamRequest
 
@@ -56,6 +58,8 @@ class VertexAdapter:
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
     ) -> Answer:
+        if operation is Operation.RERANK and isinstance(body, JsonBody):
+            return read_ranking(body, answer)
         found = format_of(answer) if operation is Operation.CHAT else "google"
         if found == "anthropic":
             return read_message(answer)
@@ -79,6 +83,8 @@ class VertexAdapter:
 
 
 def _built(operation: Operation, place: Place, target: Target, body: ParsedBody) -> _Built:
+    if operation is Operation.RERANK and isinstance(body, JsonBody):
+        return ranking_url(place, target), [ranking_body(place, body)], ()
     if place.publisher in ("google", "endpoint"):
         return _google(operation, place, target, body)
     if operation is not Operation.CHAT or not isinstance(body, JsonBody):
