@@ -292,4 +292,5 @@ async def test_models_are_listed(stage: Stage) -> None:
 
     listed = await eventually(names)
     assert FLASH in listed
+    assert "gemini/gemini-2.5-pro" in listed
     assert "gemini/aqa" not in listed

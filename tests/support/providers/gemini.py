@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from google.genai import types
 from pydantic import ValidationError
@@ -33,6 +34,7 @@ MODELS: Final = {
     "gemini-embedding-001": ["embedContent"],
     "imagen-4.0-generate-001": ["predict"],
     "aqa": ["generateAnswer"],
+    "gemini-2.5-pro": ["generateContent"],
 }
 _BODY_FIELDS: Final = {
     "contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "serviceTier",
@@ -62,11 +64,7 @@ class FakeGoogle:
         if (refusal := self._refusal(path, headers)) is not None:
             await _json(send, refusal[0], refusal[1])
         elif scope["method"] == "GET":
-            listed = [
-                {"name": f"models/{name}", "supportedGenerationMethods": methods}
-                for name, methods in MODELS.items()
-            ]
-            await _json(send, 200, {"models": listed})
+            await _json(send, 200, _listed(parse_qs(scope["query_string"].decode())))
         else:
             body = json.loads(raw)
             self.bodies.append(body)
@@ -133,6 +131,18 @@ class FakeGoogle:
             self.left.set()
         elif not orders.has("cut"):
             await send({"type": "http.response.body", "body": b""})
+
+
+def _listed(query: dict[str, list[str]]) -> dict[str, Any]:
+    """A page of the models; never more than four, whatever was asked for."""
+    at = int(query.get("pageToken", ["0"])[0])
+    names = list(MODELS)[at : at + 4]
+    page: dict[str, Any] = {
+        "models": [{"name": f"models/{name}", "supportedGenerationMethods": MODELS[name]} for name in names]
+    }
+    if at + 4 < len(MODELS):
+        page["nextPageToken"] = str(at + 4)
+    return page
 
 
 def status(code: int, message: str, name: str, details: list[Any] | None = None) -> dict[str, Any]:

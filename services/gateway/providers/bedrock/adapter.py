@@ -15,7 +15,7 @@ from services.gateway.providers.bedrock.embeddings import (
 from services.gateway.providers.bedrock.errors import error_from_response
 from services.gateway.providers.bedrock.location import Place, place_of
 from services.gateway.providers.bedrock.models import PATH as MODELS_PATH
-from services.gateway.providers.bedrock.models import read_models
+from services.gateway.providers.bedrock.models import following_path, read_models
 from services.gateway.providers.bedrock.pictures import picture_bodies, read_pictures
 from services.gateway.providers.bedrock.ranking import ranking_body, read_ranking
 from services.gateway.providers.bedrock.request import converse_request, https_addresses
@@ -26,7 +26,15 @@ from services.gateway.providers.chat.translate import TranslatedRelay
 from services.gateway.providers.errors import Unsupported, UpstreamError
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.parameters import left_over
-from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.port import (
+    Adapter,
+    Answer,
+    ListsInParts,
+    Prepared,
+    Relay,
+    RelayOptions,
+    Target,
+)
 from services.gateway.providers.several import prepared
 from services.gateway.upstream.port import UpstreamRequest
 
@@ -79,9 +87,13 @@ class BedrockAdapter:
         return error_from_response(status, headers, body)
 
     def models_request(self, target: Target) -> UpstreamRequest | None:
-        place = place_of(target)
-        headers = {"accept": "application/json", **_own_headers(target)}
-        return authorised(target, place.region, "GET", place.url("bedrock", MODELS_PATH), headers, None)
+        return _list(target, MODELS_PATH)
+
+    def next_models_request(
+        self, target: Target, asked: UpstreamRequest, answer: bytes
+    ) -> UpstreamRequest | None:
+        path = following_path(answer)
+        return _list(target, path) if path else None
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
         return read_models(answer)
@@ -93,6 +105,12 @@ def _chat(target: Target, place: Place, body: JsonBody) -> Prepared:
     accept = _EVENT_STREAM if body.stream else "application/json"
     sent = _post(target, place, url, msgspec.json.encode(request.params), accept=accept)
     return Prepared(sent, body.stream, request.dropped)
+
+
+def _list(target: Target, path: str) -> UpstreamRequest:
+    place = place_of(target)
+    headers = {"accept": "application/json", **_own_headers(target)}
+    return authorised(target, place.region, "GET", place.url("bedrock", path), headers, None)
 
 
 def _post(
@@ -112,6 +130,6 @@ def _unsupported(operation: Operation, target: Target) -> Unsupported:
     )
 
 
-def proves_port(adapter: BedrockAdapter) -> Adapter:
-    """Makes the type checker prove that the adapter fits its port."""
-    return adapter
+def proves_port(adapter: BedrockAdapter) -> tuple[Adapter, ListsInParts]:
+    """Makes the type checker prove that the adapter fits its ports."""
+    return adapter, adapter

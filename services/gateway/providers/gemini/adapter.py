@@ -1,6 +1,7 @@
 """The Gemini API of Google AI Studio: `generateContent` and its relatives, with an API key."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -26,7 +27,15 @@ from services.gateway.providers.gemini.stream import GeminiTranslator
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.parameters import left_over
-from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.port import (
+    Adapter,
+    Answer,
+    ListsInParts,
+    Prepared,
+    Relay,
+    RelayOptions,
+    Target,
+)
 from services.gateway.providers.several import prepared
 from services.gateway.providers.wire_errors import unreadable_answer
 from services.gateway.upstream.port import UpstreamRequest
@@ -41,8 +50,9 @@ class _Model(msgspec.Struct, rename="camel"):
     supported_generation_methods: list[str] | None = None
 
 
-class _ModelList(msgspec.Struct):
+class _ModelList(msgspec.Struct, rename="camel"):
     models: list[_Model] = []
+    next_page_token: str = ""
 
 
 _models: Final = msgspec.json.Decoder(_ModelList)
@@ -80,14 +90,17 @@ class GeminiAdapter:
         url = f"{target.provider.base_url.rstrip('/')}/models?pageSize=1000"
         return UpstreamRequest("GET", url, headers_of(target), None, target.timeouts)
 
+    def next_models_request(
+        self, target: Target, asked: UpstreamRequest, answer: bytes
+    ) -> UpstreamRequest | None:
+        page = _listed(answer).next_page_token
+        first = self.models_request(target)
+        return replace(first, url=f"{first.url}&pageToken={quote(page, safe='')}") if first and page else None
+
     def read_models(self, answer: bytes) -> tuple[str, ...]:
-        try:
-            listed = _models.decode(answer).models
-        except msgspec.DecodeError as error:
-            raise unreadable_answer() from error
         usable = (
             model.name.removeprefix("models/")
-            for model in listed
+            for model in _listed(answer).models
             if model.supported_generation_methods is None
             or any(method in _USED for method in model.supported_generation_methods)
         )
@@ -149,11 +162,18 @@ def headers_of(target: Target) -> dict[str, str]:
     return headers
 
 
+def _listed(answer: bytes) -> _ModelList:
+    try:
+        return _models.decode(answer)
+    except msgspec.DecodeError as error:
+        raise unreadable_answer() from error
+
+
 def _resource(model: str) -> str:
     """`models/...`; a tuned model names its own collection."""
     return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
 
 
-def proves_port(adapter: GeminiAdapter) -> Adapter:
-    """Makes the type checker prove that the adapter fits its port."""
-    return adapter
+def proves_port(adapter: GeminiAdapter) -> tuple[Adapter, ListsInParts]:
+    """Makes the type checker prove that the adapter fits its ports."""
+    return adapter, adapter

@@ -1,7 +1,7 @@
 """Embeddings, pictures, ranking and the list of models: what is sent, as botocore would send it, and what is refused."""
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
@@ -248,37 +248,65 @@ def test_what_bedrock_does_not_offer(asked: Operation) -> None:
 
 
 def test_the_list_of_models_has_the_names_that_can_be_called() -> None:
-    def listed(model: str, region: str, *kinds: str) -> dict[str, Any]:
-        arn = f"arn:aws:bedrock:{region}::foundation-model/{model}"
+    def listed(model: str, *kinds: str) -> dict[str, Any]:
+        arn = f"arn:aws:bedrock:eu-west-1::foundation-model/{model}"
         return {"modelId": model, "modelArn": arn, "inferenceTypesSupported": list(kinds)}
 
+    shape = operation("bedrock", "ListFoundationModels").output_shape
     models = [
         {"modelId": "a.plain", "modelArn": "arn:aws:bedrock:eu-west-1::foundation-model/a.plain"},
-        listed("a.both", "eu-west-1", "ON_DEMAND", "PROVISIONED"),
-        listed("a.bought", "eu-west-1", "PROVISIONED"),
+        listed("a.both", "ON_DEMAND", "PROVISIONED"),
+        listed("a.bought", "PROVISIONED"),
     ]
-    shape = operation("bedrock", "ListFoundationModels").output_shape
     answer: dict[str, Any] = json_of(shape, {"modelSummaries": models})
     # The service says this although its own description does not have it.
-    answer["modelSummaries"] += [
-        listed("a.profile", region, "INFERENCE_PROFILE")
-        for region in ("us-east-1", "eu-west-1", "ap-south-1", "us-gov-west-1", "sa-east-1")
-    ]
+    answer["modelSummaries"].append(listed("a.profile", "INFERENCE_PROFILE"))
 
-    found = BedrockAdapter().read_models(msgspec.json.encode(answer))
-
-    assert found == (
-        "a.plain",
-        "a.both",
-        "us.a.profile",
-        "eu.a.profile",
-        "apac.a.profile",
-        "us-gov.a.profile",
-    )
+    assert BedrockAdapter().read_models(msgspec.json.encode(answer)) == ("a.plain", "a.both")
     asked = BedrockAdapter().models_request(target(""))
     assert isinstance(asked, UpstreamRequest)
     theirs = serialized("bedrock", "ListFoundationModels", {})
     assert (asked.method, urlsplit(asked.url).path) == (theirs["method"], theirs["url_path"])
+
+
+def test_the_profiles_are_listed_after_the_models_page_by_page() -> None:
+    def profile(name: str, status: str = "ACTIVE") -> dict[str, Any]:
+        arn = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{name}"
+        return {
+            "inferenceProfileName": name,
+            "inferenceProfileArn": arn,
+            "inferenceProfileId": name,
+            "models": [{"modelArn": "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-v2"}],
+            "status": status,
+            "type": "SYSTEM_DEFINED",
+        }
+
+    listing = operation("bedrock", "ListInferenceProfiles")
+    names = [profile("us.a"), profile("global.a")]
+    pages = [
+        json_of(listing.output_shape, {"inferenceProfileSummaries": names, "nextToken": "a+/="}),
+        json_of(listing.output_shape, {"inferenceProfileSummaries": [profile("jp.b")]}),
+    ]
+    adapter, to = BedrockAdapter(), target("")
+    first = adapter.models_request(to)
+    assert first is not None
+    found: list[str] = []
+    asked, answer = first, b'{"modelSummaries":[]}'
+    for page in pages:
+        following = adapter.next_models_request(to, asked, answer)
+        assert following is not None
+        asked, answer = following, msgspec.json.encode(page)
+        found += adapter.read_models(answer)
+        theirs = serialized("bedrock", "ListInferenceProfiles", {})
+        assert (asked.method, urlsplit(asked.url).path) == (theirs["method"], theirs["url_path"])
+
+    assert found == ["us.a", "global.a", "jp.b"]
+    assert parse_qs(urlsplit(asked.url).query) == {
+        "maxResults": ["1000"],
+        "type": ["SYSTEM_DEFINED"],
+        "nextToken": ["a+/="],
+    }
+    assert adapter.next_models_request(to, asked, answer) is None
 
 
 @pytest.mark.parametrize(
