@@ -10,6 +10,7 @@ from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.usage import Usage, usage_json
 from shared.events import Tokens
 
+TAKEN: Final = frozenset({"query", "documents", "top_n", "return_documents"})
 DOCUMENTS_PER_UNIT: Final = 100
 
 

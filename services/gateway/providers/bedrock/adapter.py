@@ -35,6 +35,7 @@ from services.gateway.providers.port import (
     RelayOptions,
     Target,
 )
+from services.gateway.providers.rerank import TAKEN as RANKING_TAKEN
 from services.gateway.providers.several import prepared
 from services.gateway.upstream.port import UpstreamRequest
 
@@ -61,8 +62,10 @@ class BedrockAdapter:
         if operation is Operation.CHAT:
             return _chat(target, place, body)
         if operation is Operation.RERANK:
-            url = place.url("bedrock-agent-runtime", "/rerank")
-            return Prepared(_post(target, place, url, ranking_body(place, body)), False)
+            request = _post(
+                target, place, place.url("bedrock-agent-runtime", "/rerank"), ranking_body(place, body)
+            )
+            return Prepared(request, False, tuple(left_over(body, RANKING_TAKEN)))
         if operation is not Operation.EMBEDDINGS:
             raise _unsupported(operation, target)
         bodies = embedding_bodies(target, body)

@@ -9,6 +9,7 @@ import msgspec
 from services.gateway.providers.anthropic.models import traits_of
 from services.gateway.providers.bedrock.content import Blocks, addresses
 from services.gateway.providers.bedrock.families import (
+    KEEPS_FORMATS,
     NOVA,
     Family,
     family_of,
@@ -20,12 +21,14 @@ from services.gateway.providers.bedrock.thinking import OFF, adaptive_effort, th
 from services.gateway.providers.bedrock.tools import native_format, tool_config, wants_structure
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.policy import CHANGES_MEANING, Fit, Policy, fit
-from services.gateway.providers.chat.request import ChatRequest, read_chat
+from services.gateway.providers.chat.request import ChatRequest, JsonObjectFormat, read_chat
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.port import Target
 
 _PASSED_ON: Final = ("guardrailConfig", "performanceConfig", "additionalModelResponseFieldPaths")
 """Converse's own parameters, which a client may send under their own names."""
+_ONLY_JSON: Final = "Answer with one JSON object and nothing else: no text and no code fence around it."
+"""For models that take a schema, but no JSON without one."""
 _EXTRA_FIELDS: Final = "additionalModelRequestFields"
 POLICY: Final = Policy(
     provider="Bedrock",
@@ -75,11 +78,14 @@ def converse_request(target: Target, body: JsonBody) -> ConverseRequest:
     if system:
         params["system"] = system
     strictly = family == "anthropic" and traits_of(model).schemas
-    config = tool_config(chat, messages, blocks, fitted, native=thinks, keeps_strictly=strictly)
+    native = thinks or family in KEEPS_FORMATS
+    config = tool_config(chat, messages, blocks, fitted, native=native, keeps_strictly=strictly)
     if config is not None:
         params["toolConfig"] = config
-    if output := _output(chat, family, model, fitted, thinks=thinks):
+    if output := _output(chat, family, model, fitted, native=native, thinks=thinks):
         params["outputConfig"] = output
+    if native and not thinks and isinstance(chat.response_format, JsonObjectFormat):
+        params["system"] = [*system, {"text": _ONLY_JSON}]
     if inference := _inference(chat, family, model, fitted, extra, thinks=thinks):
         params["inferenceConfig"] = inference
     _add_rest(params, chat, body, target, fitted)
@@ -89,13 +95,16 @@ def converse_request(target: Target, body: JsonBody) -> ConverseRequest:
     return ConverseRequest(params, fitted.dropped)
 
 
-def _output(chat: ChatRequest, family: Family, model: str, fitted: Fit, *, thinks: bool) -> dict[str, Any]:
+def _output(
+    chat: ChatRequest, family: Family, model: str, fitted: Fit, *, native: bool, thinks: bool
+) -> dict[str, Any]:
     output: dict[str, Any] = {}
-    if thinks and wants_structure(chat):
-        native = native_format(chat)
-        if native is None:
+    if native and wants_structure(chat):
+        form = native_format(chat)
+        if form is not None:
+            output["textFormat"] = form
+        elif thinks:
             fitted.refuse("response_format", "a model that thinks needs a schema for it")
-        output["textFormat"] = native
     effort = adaptive_effort(chat, family, model) if thinks else ""
     if effort:
         output["effort"] = effort

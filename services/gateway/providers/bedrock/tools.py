@@ -76,7 +76,7 @@ def tool_config(
 
 
 def native_format(chat: ChatRequest) -> dict[str, Any] | None:
-    """`outputConfig.textFormat`, for models that think: they cannot be forced to call a tool."""
+    """`outputConfig.textFormat`, for models that cannot be forced to call a tool; None for JSON without a schema."""
     asked = chat.response_format
     if not isinstance(asked, JsonSchemaFormat):
         return None

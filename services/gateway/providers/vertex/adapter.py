@@ -29,6 +29,7 @@ from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import COMPATIBLE, adjust, left_over
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.rerank import TAKEN as RANKING_TAKEN
 from services.gateway.providers.several import prepared
 from services.gateway.providers.token_client import with_token
 from services.gateway.providers.vertex.location import Place, place_of
@@ -84,7 +85,8 @@ class VertexAdapter:
 
 def _built(operation: Operation, place: Place, target: Target, body: ParsedBody) -> _Built:
     if operation is Operation.RERANK and isinstance(body, JsonBody):
-        return ranking_url(place, target), [ranking_body(place, body)], ()
+        dropped = tuple(left_over(body, RANKING_TAKEN))
+        return ranking_url(place, target), [ranking_body(place, body)], dropped
     if place.publisher in ("google", "endpoint"):
         return _google(operation, place, target, body)
     if operation is not Operation.CHAT or not isinstance(body, JsonBody):

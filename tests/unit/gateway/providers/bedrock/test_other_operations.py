@@ -223,7 +223,7 @@ def test_a_picture_too_many_is_not_left_out_in_silence() -> None:
 
 
 def test_ranking_is_what_botocore_would_send() -> None:
-    body = json_body(query="q", documents=["a", {"text": "b"}], top_n=5)
+    body = json_body(query="q", documents=["a", {"text": "b"}], top_n=5, max_chunks_per_doc=3)
 
     prepared = BedrockAdapter().build(Operation.RERANK, target(RERANK), body)
 
@@ -236,6 +236,7 @@ def test_ranking_is_what_botocore_would_send() -> None:
     assert sent == msgspec.json.decode(theirs["body"])
     config = sent["rerankingConfiguration"]["bedrockRerankingConfiguration"]
     assert config["numberOfResults"] == 2
+    assert prepared.dropped == ("max_chunks_per_doc",)
     assert config["modelConfiguration"] == {
         "modelArn": f"arn:aws:bedrock:us-east-1::foundation-model/{RERANK}"
     }

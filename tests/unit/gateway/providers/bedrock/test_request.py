@@ -3,7 +3,6 @@
 import base64
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -199,30 +198,18 @@ def test_a_schema_is_asked_for_as_the_input_of_a_forced_tool() -> None:
     assert [tool["toolSpec"]["name"] for tool in with_tools["tools"]] == ["weather", ANSWER_TOOL]
 
 
-def test_a_model_that_thinks_gets_the_schema_without_a_tool() -> None:
-    found = params(chat_body(response_format=SCHEMA, thinking={"type": "enabled", "budget_tokens": 2048}))
+@pytest.mark.parametrize("model", ["openai.gpt-oss-120b-1:0", "us.openai.gpt-5.6-sol", "qwen.qwen3-32b-v1:0"])
+def test_a_model_that_no_tool_can_be_forced_upon_is_held_to_the_format(model: str) -> None:
+    schema = params(chat_body(response_format=SCHEMA), target(model))
+    plain = params(chat_body(response_format={"type": "json_object"}), target(model))
+    with_tools = params(chat_body(response_format=SCHEMA, tools=[WEATHER]), target(model))
 
-    assert "toolConfig" not in found
-    asked = found["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
-    assert asked["name"] == "city"
-    assert msgspec.json.decode(asked["schema"])["additionalProperties"] is False
-    assert found["additionalModelRequestFields"] == {"thinking": {"type": "enabled", "budget_tokens": 2048}}
-
-
-@pytest.mark.parametrize(
-    ("model", "form"),
-    [
-        ("anthropic.claude-3-7-sonnet-20250219-v1:0", SCHEMA),
-        ("anthropic.claude-sonnet-4-5-v1:0", {"type": "json_object"}),
-    ],
-)
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("json mode",))
-def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -> None:
-    found, prepared = built(chat_body(response_format=form, reasoning_effort="low"), target(model))
-
-    assert found["toolConfig"]["toolChoice"] == {"tool": {"name": ANSWER_TOOL}}
-    assert "additionalModelRequestFields" not in found
-    assert prepared.dropped == ("reasoning_effort",)
+    assert "toolConfig" not in schema
+    assert schema["outputConfig"] == with_tools["outputConfig"]
+    assert schema["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["name"] == "city"
+    assert [tool["toolSpec"]["name"] for tool in with_tools["toolConfig"]["tools"]] == ["weather"]
+    assert "JSON object" in plain["system"][0]["text"]
+    assert plain.keys() == {"messages", "system"}
 
 
 @pytest.mark.proves(provider="bedrock", operation="chat", features=("images in", "documents in"))
@@ -297,63 +284,6 @@ def test_a_tool_is_kept_to_its_schema_where_the_model_can_be() -> None:
     assert "minimum" not in spec["inputSchema"]["json"]["properties"]["n"]
     assert other["toolConfig"]["tools"][0]["toolSpec"] == {"name": "count", "inputSchema": {"json": schema}}
     assert prepared.dropped == ("strict",)
-
-
-@pytest.mark.parametrize(
-    ("model", "fields", "expected"),
-    [
-        ("us.anthropic.claude-sonnet-4-5-v1:0", {"reasoning_effort": "low"}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
-        ("anthropic.claude-opus-4-7-v1:0", {"reasoning_effort": "high"}, {"thinking": {"type": "adaptive", "display": "summarized"}}),
-        (NOVA, {"reasoning_effort": "high"}, None),
-        (NOVA_2, {"reasoning_effort": "minimal"}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
-        (NOVA_2, {"reasoning_effort": "high"}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}}),
-        (NOVA_2, {"reasoning_effort": "high", "max_tokens": 9}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}}),
-        (NOVA_2, {"reasoning_effort": "none"}, None),
-        ("us.openai.gpt-5.6-sol", {"reasoning_effort": "xhigh"}, {"reasoning": {"effort": "xhigh"}}),
-        ("us.openai.gpt-5.6-sol", {"reasoning_effort": "minimal"}, {"reasoning": {"effort": "low"}}),
-        ("us.openai.gpt-5.6-sol", {"reasoning_effort": "none"}, {"reasoning": {"effort": "none"}}),
-        (OPUS, {"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}),
-        (OPUS, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
-        (OPUS, {"reasoning": {"effort": "low", "exclude": True}}, {"thinking": {"type": "adaptive", "display": "omitted"}}),
-        (OPUS, {}, None),
-        ("openai.gpt-oss-120b-1:0", {"reasoning_effort": "high"}, {"reasoning_effort": "high"}),
-        (LLAMA, {"reasoning_effort": "high"}, None),
-        ("anthropic.claude-sonnet-4-5-v1:0", {"thinking": {"type": "disabled"}}, None),
-        ("anthropic.claude-sonnet-4-5-v1:0", {"reasoning_effort": "high", "max_tokens": 500}, None),
-    ],
-)  # fmt: skip
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("reasoning",))
-def test_thinking(model: str, fields: dict[str, Any], expected: Any) -> None:
-    assert params(chat_body(**fields), target(model)).get("additionalModelRequestFields") == expected
-
-
-def test_nova_takes_no_sampling_with_its_highest_effort() -> None:
-    low = params(chat_body(reasoning_effort="low", temperature=0.5, max_tokens=9), target(NOVA_2))
-    high, prepared = built(chat_body(reasoning_effort="high", temperature=0.5, top_p=0.5), target(NOVA_2))
-
-    assert low["inferenceConfig"] == {"temperature": 0.5, "maxTokens": 9}
-    assert "inferenceConfig" not in high
-    assert prepared.dropped == ("temperature", "top_p")
-
-
-def test_a_model_behind_an_alias_is_known_by_the_name_that_tells() -> None:
-    arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
-    asked = chat_body(reasoning_effort="low", temperature=0.5)
-
-    behind_id = params(asked, target("mine", alias="us.anthropic.claude-sonnet-4-5-v1:0"))
-    behind_arn = params(asked, target("claude-sonnet-4-5", alias=arn))
-
-    assert behind_id["additionalModelRequestFields"] == behind_arn["additionalModelRequestFields"]
-    assert behind_id["additionalModelRequestFields"]["thinking"]["type"] == "enabled"
-
-
-def test_an_effort_guides_a_model_that_thinks_by_itself() -> None:
-    to = target("us.anthropic.claude-opus-4-6-v1:0")
-
-    assert params(chat_body(reasoning_effort="xhigh"), to)["outputConfig"] == {"effort": "xhigh"}
-    budget, prepared = built(chat_body(thinking={"type": "enabled", "budget_tokens": 2000}), to)
-    assert budget["outputConfig"] == {"effort": "low"}
-    assert prepared.dropped == ("thinking",)
 
 
 def test_signed_reasoning_goes_back_and_no_other() -> None:
