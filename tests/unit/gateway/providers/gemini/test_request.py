@@ -294,6 +294,22 @@ def test_what_is_harmless_is_left_out_and_reported() -> None:
     assert dropped == ("logit_bias", "service_tier", "store", "verbosity")
 
 
+MARK = {"type": "ephemeral"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cache_control": MARK},
+        {"messages": [{"role": "user", "content": "Hi", "cache_control": MARK}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": MARK}]}]},
+        {"tools": [{**LOOK, "cache_control": MARK}]},
+    ],
+)
+def test_caching_markers_are_reported_wherever_they_stand(fields: Any) -> None:
+    assert built(**fields)[1] == ("cache_control",)
+
+
 texts = st.text(max_size=8)
 part = st.one_of(
     st.builds(lambda text: {"type": "text", "text": text}, texts),
