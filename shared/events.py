@@ -60,6 +60,8 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     """Input characters, for speech priced by length."""
     audio_ms: int = 0
     """Length of audio in milliseconds, for transcription priced by duration."""
+    searches: int = 0
+    """Searches of the web that the provider made for the answer."""
     search_units: int = 0
     """Units of a ranking, for rankings priced by request: a large one counts as several. 0: the request is one."""
 

@@ -23,6 +23,7 @@ def cost_nanos(price: ModelPrice, tokens: Tokens) -> int:
         price.per_million_characters_nanos
         or price.per_audio_hour_nanos
         or price.per_image_nanos
+        or price.per_search_nanos
         or price.per_request_nanos
     ):
         return (per_million + PER_MILLION // 2) // PER_MILLION
@@ -31,7 +32,9 @@ def cost_nanos(price: ModelPrice, tokens: Tokens) -> int:
     total = per_million * _PER_MILLION_SCALE
     total += audio_ms * price.per_audio_hour_nanos * _AUDIO_SCALE
     total += (
-        tokens.images * price.per_image_nanos + price.per_request_nanos * max(1, tokens.search_units)
+        tokens.images * price.per_image_nanos
+        + tokens.searches * price.per_search_nanos
+        + price.per_request_nanos * max(1, tokens.search_units)
     ) * DENOMINATOR
     return (total + DENOMINATOR // 2) // DENOMINATOR
 

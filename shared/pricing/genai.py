@@ -178,6 +178,7 @@ def _convert(price: genai.ModelPrice, min_audio_ms: int) -> ModelPrice:
         base=_rates(stored, 0),
         tiers=tuple(Tier(start, _rates(stored, start + 1)) for start in starts),
         per_request_nanos=_flat(stored, "requests_kcount", 1000),
+        per_search_nanos=_flat(stored, "web_searches_kcount", 1000),
         per_million_characters_nanos=_flat(stored, "input_mchars", 1),
         per_audio_hour_nanos=_flat(stored, "input_audio_hours", 1) or _flat(stored, "audio_hours", 1),
         min_audio_ms=min_audio_ms,

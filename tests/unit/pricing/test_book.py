@@ -109,6 +109,13 @@ def test_the_text_beside_a_made_image_has_the_text_price() -> None:
     assert cost_nanos(price, tokens) == 12_000_000_000 + 120_000_000_000 + 12_000_000_000
 
 
+def test_searches_of_the_web_have_a_price_of_their_own() -> None:
+    price = BOOK.price("vertex", "vertex", "gemini-2.5-flash", NOW_MS)
+    assert price is not None
+
+    assert cost_nanos(price, Tokens(searches=2)) == 70_000_000
+
+
 @pytest.mark.parametrize(
     ("kind", "model", "input_nanos"),
     [

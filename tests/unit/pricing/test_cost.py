@@ -31,6 +31,7 @@ prices = st.builds(
     tiers=tiers,
     per_request_nanos=st.integers(0, 10**9),
     per_image_nanos=st.integers(0, 10**9),
+    per_search_nanos=st.integers(0, 10**9),
     per_million_characters_nanos=per_million,
     per_audio_hour_nanos=per_million,
     min_audio_ms=st.sampled_from([0, 10_000]),
@@ -46,6 +47,7 @@ usages = st.builds(
     completion_audio=counts,
     completion_image=counts,
     images=st.integers(0, 10),
+    searches=st.integers(0, 10),
     characters=counts,
     audio_ms=st.integers(0, 10_000_000),
 )
@@ -82,6 +84,7 @@ def exact(price: ModelPrice, tokens: Tokens) -> Fraction:
         )
         + Fraction(audio_ms * price.per_audio_hour_nanos, 3_600_000)
         + tokens.images * price.per_image_nanos
+        + tokens.searches * price.per_search_nanos
         + price.per_request_nanos
     )
 

@@ -81,7 +81,7 @@ class GeminiAdapter:
         return read_gemini_answer(operation, body, answer)
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
-        return TranslatedRelay(options, GeminiTranslator())
+        return TranslatedRelay(options, GeminiTranslator(options.model))
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return error_of_answer(status, headers, body)

@@ -19,7 +19,7 @@ from services.gateway.providers.gemini.parts import (
     signature_detail,
     text_of,
 )
-from services.gateway.providers.gemini.usage import finish_reason_of, usage_of
+from services.gateway.providers.gemini.usage import finish_reason_of, searches_in, usage_of
 from services.gateway.providers.gemini.wire import (
     Candidate,
     GenerateResponse,
@@ -66,7 +66,10 @@ def read_chat_answer(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
         choices = [Said(refusal=block_message(response.prompt_feedback), finish_reason="content_filter")]
     model, reported = response.model_version or body.model, response.usage_metadata
     images = sum(len(said.extras.get("images", ())) for said in choices)
-    usage = usage_of(reported, images=images) if reported is not None else Usage(Tokens(), estimated=True)
+    searches = sum(searches_in(one.grounding_metadata, model) for one in response.candidates)
+    usage = Usage(Tokens(), estimated=True)
+    if reported is not None:
+        usage = usage_of(reported, images=images, searches=searches)
     result = chat_answer(model=model, choices=choices, usage=usage, id=response.response_id)
     if reported is None:
         usage = estimate_answer(Operation.CHAT, body, result.body)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from services.gateway.providers.gemini.wire import ModalityCount, UsageMetadata
+from services.gateway.providers.gemini.thinking import generation_of
+from services.gateway.providers.gemini.wire import Grounding, ModalityCount, UsageMetadata
 from services.gateway.providers.usage import Usage
 from shared.events import Tokens
 
@@ -33,7 +34,7 @@ def finish_reason_of(reason: str, *, calls_tools: bool) -> str:
     return "tool_calls" if calls_tools and found == "stop" else found
 
 
-def usage_of(counts: UsageMetadata, *, images: int = 0) -> Usage:
+def usage_of(counts: UsageMetadata, *, images: int = 0, searches: int = 0) -> Usage:
     """Thoughts are counted beside the candidates, and what tools put into the prompt beside the prompt.
 
     A recording that came out of the cache is in both counts of audio; here it is cached, and nothing else.
@@ -49,8 +50,15 @@ def usage_of(counts: UsageMetadata, *, images: int = 0) -> Usage:
             completion_audio=tokens_of("AUDIO", counts.candidates_tokens_details),
             completion_image=tokens_of("IMAGE", counts.candidates_tokens_details),
             images=images,
+            searches=searches,
         )
     )
+
+
+def searches_in(grounding: Grounding | None, model: str) -> int:
+    """As Google bills them: each search since Gemini 3, the answer that rests on any before."""
+    found = len(grounding.web_search_queries) + len(grounding.image_search_queries) if grounding else 0
+    return found if generation_of(model) >= 3 else min(found, 1)
 
 
 def tokens_of(modality: str, details: Iterable[ModalityCount]) -> int:

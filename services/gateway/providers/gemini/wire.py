@@ -67,6 +67,7 @@ class GroundingChunk(msgspec.Struct):
 class Grounding(msgspec.Struct, rename="camel"):
     grounding_chunks: list[GroundingChunk] = []
     web_search_queries: list[str] = []
+    image_search_queries: list[str] = []
 
 
 class Candidate(msgspec.Struct, rename="camel"):

@@ -10,6 +10,7 @@ from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import ParsedBody, parse_json
 from services.gateway.providers.gemini.answer import read_chat_answer
 from services.gateway.providers.gemini.images import TOKENS_PER_IMAGE, read_pictures
+from services.gateway.providers.gemini.stream import GeminiTranslator
 from tests.support.providers.gemini import PNG
 
 PICTURE = types.Part(inline_data=types.Blob(data=PNG, mime_type="image/png"))
@@ -49,6 +50,30 @@ def test_a_picture_in_a_chat_is_counted_as_one() -> None:
     message = msgspec.json.decode(found.body)["choices"][0]["message"]
     assert message["images"][0]["image_url"]["url"].startswith("data:image/png;base64,")
     assert (found.usage.tokens.images, found.usage.tokens.completion_image) == (1, 1_290)
+
+
+@pytest.mark.parametrize(
+    ("version", "searches"), [("gemini-2.5-flash", 1), ("gemini-3.8-flash", 3), (None, 1)]
+)
+def test_searches_are_counted_as_google_bills_them(version: str | None, searches: int) -> None:
+    grounding = types.GroundingMetadata(web_search_queries=["a", "b"], image_search_queries=["c"])
+    candidate = types.Candidate(
+        content=types.Content(role="model", parts=[types.Part(text="x")]),
+        finish_reason=types.FinishReason.STOP,
+        grounding_metadata=grounding,
+    )
+    response = types.GenerateContentResponse(
+        candidates=[candidate], usage_metadata=DRAWN, model_version=version
+    )
+    sent = response.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+    whole = read_chat_answer(body(messages=[{"role": "user", "content": "Hi"}]), sent).usage
+    translator = GeminiTranslator("gemini/gemini-2.5-pro")
+    translator.feed(b"data: " + sent + b"\r\n\r\n")
+
+    assert whole.tokens.searches == searches
+    assert translator.usage is not None
+    assert translator.usage.tokens.searches == searches
 
 
 def test_a_picture_is_told_with_what_it_used() -> None:
