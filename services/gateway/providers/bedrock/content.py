@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.gateway.providers.bedrock.families import CACHING, CACHING_EVERYWHERE, Family
+from services.gateway.providers.bedrock.families import CACHING, CACHING_EVERYWHERE, TAKES_REASONING, Family
 from services.gateway.providers.chat.images import Fetched, data_url, decoded, is_data_url, media_type_of
 from services.gateway.providers.chat.policy import Fit
 from services.gateway.providers.chat.request import (
@@ -81,6 +81,8 @@ class Blocks:
     def reasoning(self, details: list[ReasoningDetail] | None, where: str) -> list[Block]:
         """The reasoning that Bedrock signed. Unsigned reasoning, and other providers', would be refused."""
         found: list[Block] = []
+        if self._family not in TAKES_REASONING:
+            return found
         for at, detail in enumerate(details or ()):
             if detail.format not in _OWN_FORMATS:
                 continue

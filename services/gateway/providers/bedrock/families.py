@@ -25,6 +25,8 @@ CACHING: Final[frozenset[Family]] = frozenset({"anthropic", "nova", "nova-2", "u
 """Families that take cache points; of an unknown one the client must know."""
 CACHING_EVERYWHERE: Final[frozenset[Family]] = frozenset({"anthropic", "unknown"})
 """Those that take them among the tools as well, and with a time to keep them."""
+TAKES_REASONING: Final[frozenset[Family]] = frozenset({"anthropic", "openai", "unknown"})
+"""Those that want their signed reasoning back; the others refuse it."""
 KEEPS_FORMATS: Final[frozenset[Family]] = frozenset({"gpt-oss", "openai", "other"})
 """Those that cannot be made to call one tool, but be held to a format of the answer."""
 NOVA: Final[frozenset[Family]] = frozenset({"nova", "nova-2"})

@@ -296,7 +296,9 @@ def test_signed_reasoning_goes_back_and_no_other() -> None:
     said = {"role": "assistant", "content": "Yes", "reasoning_details": details}
 
     content = params(chat_body(USER, said, USER))["messages"][1]["content"]
+    elsewhere = params(chat_body(USER, said, USER), target(NOVA))["messages"][1]["content"]
 
+    assert elsewhere == [{"text": "Yes"}]
     assert content == [
         {"reasoningContent": {"reasoningText": {"text": "Hmm", "signature": "c2ln"}}},
         {"reasoningContent": {"redactedContent": bytes(3)}},
