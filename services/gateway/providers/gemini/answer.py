@@ -9,7 +9,7 @@ from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.completion import Said, chat_answer, failed_answer
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_answer
-from services.gateway.providers.gemini.errors import empty_answer, error_inside
+from services.gateway.providers.gemini.errors import empty_answer, error_in_text, error_inside
 from services.gateway.providers.gemini.parts import (
     FAULTS,
     annotations_of,
@@ -37,7 +37,7 @@ def read_generated(answer: bytes) -> GenerateResponse | UpstreamError:
     try:
         response = generate_response.decode(answer)
     except msgspec.DecodeError:
-        return unreadable_answer()
+        return error_in_text(answer) or unreadable_answer()
     error = error_inside(bytes(response.error))
     return response if error is None else error
 

@@ -94,6 +94,22 @@ def test_a_picture_without_usage_is_estimated_and_not_free() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b'[{"error":{"code":429,"message":"Slow.","status":"RESOURCE_EXHAUSTED"}}]', 429),
+        (b'{"error":{"code":503,"message":"Full."}}', 503),
+        (b'{"candidates":[]}', 502),
+        (b"<html>", 502),
+    ],
+)
+def test_an_error_that_came_as_a_success(sent: bytes, code: int) -> None:
+    error = read_chat_answer(body(messages=[{"role": "user", "content": "Hi"}]), sent).error
+
+    assert error is not None
+    assert error.status == code
+
+
+@pytest.mark.parametrize(
     ("finish", "reason"), [("STOP", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter")]
 )
 def test_why_it_ended(finish: str, reason: str) -> None:
