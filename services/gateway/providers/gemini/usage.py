@@ -40,13 +40,14 @@ def usage_of(counts: UsageMetadata, *, images: int = 0, searches: int = 0) -> Us
     A recording that came out of the cache is in both counts of audio; here it is cached, and nothing else.
     """
     cached_audio = tokens_of("AUDIO", counts.cache_tokens_details)
+    thoughts = _count(counts.thoughts_token_count)
     return Usage(
         Tokens(
-            prompt=counts.prompt_token_count + counts.tool_use_prompt_token_count,
-            completion=counts.candidates_token_count + counts.thoughts_token_count,
-            cached_read=counts.cached_content_token_count,
-            reasoning=counts.thoughts_token_count,
-            prompt_audio=max(0, tokens_of("AUDIO", counts.prompt_tokens_details) - cached_audio),
+            prompt=_count(counts.prompt_token_count) + _count(counts.tool_use_prompt_token_count),
+            completion=_count(counts.candidates_token_count) + thoughts,
+            cached_read=_count(counts.cached_content_token_count),
+            reasoning=thoughts,
+            prompt_audio=_count(tokens_of("AUDIO", counts.prompt_tokens_details) - cached_audio),
             completion_audio=tokens_of("AUDIO", counts.candidates_tokens_details),
             completion_image=tokens_of("IMAGE", counts.candidates_tokens_details),
             images=images,
@@ -63,4 +64,8 @@ def searches_in(grounding: Grounding | None, model: str) -> int:
 
 def tokens_of(modality: str, details: Iterable[ModalityCount]) -> int:
     """How many of the tokens are of one kind."""
-    return sum(detail.token_count for detail in details if detail.modality == modality)
+    return sum(_count(detail.token_count) for detail in details if detail.modality == modality)
+
+
+def _count(value: int) -> int:
+    return max(0, value)

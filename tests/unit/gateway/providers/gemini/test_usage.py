@@ -61,3 +61,12 @@ def test_pictures_are_counted_beside_their_tokens() -> None:
     )
 
     assert (found.images, found.completion_image) == (2, 2_580)
+
+
+def test_nothing_is_paid_back() -> None:
+    assert (
+        tokens(
+            prompt_token_count=-5, candidates_token_count=-1, prompt_tokens_details=[modality("AUDIO", -9)]
+        )
+        == Tokens()
+    )
