@@ -84,6 +84,8 @@ def _claude(
     budget = MIN_BUDGET if budget < 0 else budget
     if budget < MIN_BUDGET:
         fit.refuse(asked, f"the least budget to think with is {MIN_BUDGET} tokens")
+    if chat.limit is not None and budget >= chat.limit:
+        fit.refuse(asked, "the budget to think with must be below the limit on completion tokens")
     return _enabled(budget)
 
 

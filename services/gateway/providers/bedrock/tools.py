@@ -137,7 +137,7 @@ def _answer_tool(chat: ChatRequest) -> _ToolSpec:
 
 
 def _spec(name: str, description: str, schema: dict[str, Any]) -> _ToolSpec:
-    spec: _ToolSpec = {"name": name, "inputSchema": {"json": schema}}
+    spec: _ToolSpec = {"name": name, "inputSchema": {"json": {"type": "object", **schema}}}
     if description.strip():
         spec["description"] = description
     return {"toolSpec": spec}

@@ -139,6 +139,14 @@ def test_a_round_of_tools() -> None:
     assert "toolChoice" not in found["toolConfig"]
 
 
+def test_the_input_of_a_tool_is_an_object_even_when_its_schema_does_not_say_so() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {}}}}}
+
+    spec = params(chat_body(tools=[tool]))["toolConfig"]["tools"][0]["toolSpec"]
+
+    assert spec["inputSchema"]["json"] == {"type": "object", "properties": {"a": {}}}
+
+
 def test_tools_of_the_past_are_declared_even_when_the_request_has_none() -> None:
     found = params(chat_body(USER, CALL, *RESULTS))
 

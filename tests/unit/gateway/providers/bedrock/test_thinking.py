@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from services.gateway.providers.bedrock.tools import ANSWER_TOOL
+from services.gateway.providers.errors import BadRequest
 from tests.unit.gateway.providers.bedrock.build import built, chat_body, params, target
 
 NOVA = "amazon.nova-pro-v1:0"
@@ -99,3 +100,11 @@ def test_an_effort_guides_a_model_that_thinks_by_itself() -> None:
     budget, prepared = built(chat_body(thinking={"type": "enabled", "budget_tokens": 2000}), to)
     assert budget["outputConfig"] == {"effort": "low"}
     assert prepared.dropped == ("thinking",)
+
+
+@pytest.mark.parametrize("limit", [2_000, 2_048])
+def test_a_budget_must_leave_room_for_the_answer(limit: int) -> None:
+    with pytest.raises(BadRequest) as refused:
+        params(chat_body(thinking={"type": "enabled", "budget_tokens": 2_048}, max_tokens=limit))
+
+    assert refused.value.param == "thinking"
