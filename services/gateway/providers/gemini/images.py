@@ -14,6 +14,7 @@ from services.gateway.providers.estimate import estimate_prompt
 from services.gateway.providers.gemini.answer import block_message, blocked, failed, read_generated
 from services.gateway.providers.gemini.contents import inline
 from services.gateway.providers.gemini.errors import error_inside
+from services.gateway.providers.gemini.thinking import generation_of
 from services.gateway.providers.gemini.usage import tokens_of, usage_of
 from services.gateway.providers.gemini.wire import InlineData, predict_response
 from services.gateway.providers.multipart import MultipartBody
@@ -25,6 +26,7 @@ from shared.events import Tokens
 
 _IMAGEN_RATIOS: Final = ("1:1", "3:4", "4:3", "9:16", "16:9")
 _GEMINI_RATIOS: Final = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+_RESOLUTIONS: Final = ((3_072, "4K"), (1_793, "2K"))
 _TAKEN: Final = frozenset({"prompt", "n", "size", "response_format", "stream", "image", "image[]", "mask"})
 MAX_IMAGES: Final = 4
 TOKENS_PER_IMAGE: Final = 1_290
@@ -32,7 +34,7 @@ TOKENS_PER_IMAGE: Final = 1_290
 
 
 def is_imagen(model: str) -> bool:
-    return model.startswith(("imagen", "imagegeneration"))
+    return model.rpartition("/")[2].startswith(("imagen", "imagegeneration"))
 
 
 def picture_body(body: ParsedBody, model: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
@@ -45,14 +47,17 @@ def picture_body(body: ParsedBody, model: str) -> tuple[str, dict[str, Any], tup
     dropped = left_over(body, _TAKEN)
     if body.text("response_format") == "url":
         dropped.append("response_format")  # there are no addresses: the picture itself is the answer
-    ratio = _ratio(body, _IMAGEN_RATIOS if is_imagen(model) else _GEMINI_RATIOS, dropped)
+    size = _size(body)
+    if size is not None:
+        dropped.append("size")  # the ratio is kept, the number of pixels is the model's
     if is_imagen(model):
-        return "predict", _imagen(body, prompt, ratio), tuple(dropped)
+        return "predict", _imagen(body, prompt, _ratio(size, _IMAGEN_RATIOS)), tuple(dropped)
     if body.n > 1:
         raise BadRequest("`n` cannot be used with this model: it draws one picture at a time.", param="n")
     config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"]}
-    if ratio:
-        config["imageConfig"] = {"aspectRatio": ratio}
+    if size is not None:
+        resolution = _resolution(size) if generation_of(model) >= 3 else {}
+        config["imageConfig"] = {"aspectRatio": _ratio(size, _GEMINI_RATIOS), **resolution}
     parts = [*_sources(body), {"text": prompt}]
     contents = [{"role": "user", "parts": parts}]
     return "generateContent", {"contents": contents, "generationConfig": config}, tuple(dropped)
@@ -166,17 +171,27 @@ def _sources(body: ParsedBody) -> list[dict[str, Any]]:
     return [inline(media_type_of(one) or "image/png", base64.b64encode(one).decode()) for one in pictures]
 
 
-def _ratio(body: ParsedBody, known: tuple[str, ...], dropped: list[str]) -> str:
-    """The ratio nearest to the size asked for; empty where none was asked for."""
+def _size(body: ParsedBody) -> tuple[int, int] | None:
     size = body.text("size") or "auto"
     if size == "auto":
-        return ""
+        return None
     width, _, height = size.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise BadRequest("`size` must be like '1024x1024'.", param="size")
-    wanted = int(width) / int(height)
-    dropped.append("size")  # the ratio is kept, the number of pixels is the model's
+    return int(width), int(height)
+
+
+def _ratio(size: tuple[int, int] | None, known: tuple[str, ...]) -> str:
+    """The nearest to the size asked for; empty where none was asked for."""
+    if size is None:
+        return ""
+    wanted = size[0] / size[1]
     return min(known, key=lambda ratio: abs(_value(ratio) / wanted - 1))
+
+
+def _resolution(size: tuple[int, int]) -> dict[str, str]:
+    """In the words of the models that have several; nothing for the smallest, which they draw unasked."""
+    return next(({"imageSize": name} for pixels, name in _RESOLUTIONS if max(size) >= pixels), {})
 
 
 def _value(ratio: str) -> float:

@@ -49,6 +49,23 @@ def test_pictures_that_cannot_be(model: str, fields: dict[str, Any], param: str)
     assert refused.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("model", "size", "expected"),
+    [
+        (DRAWS, "auto", None),
+        (DRAWS, "2048x2048", {"aspectRatio": "1:1"}),
+        ("gemini-3-pro-image", "1792x1024", {"aspectRatio": "16:9"}),
+        ("gemini-3-pro-image", "2048x2048", {"aspectRatio": "1:1", "imageSize": "2K"}),
+        ("gemini-3.1-flash-image-preview", "2304x4096", {"aspectRatio": "9:16", "imageSize": "4K"}),
+    ],
+)
+def test_the_size_of_a_picture(model: str, size: str, expected: Any) -> None:
+    _, wire, _ = picture_body(body(prompt="x", size=size), model)
+
+    assert wire["generationConfig"].get("imageConfig") == expected
+    checked(wire)
+
+
 @pytest.mark.parametrize("model", [DRAWS, IMAGEN])
 def test_what_is_left_out_of_a_picture_is_told(model: str) -> None:
     _, _, dropped = picture_body(
