@@ -155,10 +155,12 @@ async def test_gemini_is_asked_as_googles_sdk_asks(stage: Stage, stream: bool) -
         )
         async with vendors.aio as theirs:
             call = theirs.models.generate_content_stream if stream else theirs.models.generate_content
-            config = types.GenerateContentConfig(temperature=0.5, max_output_tokens=9)
+            config = types.GenerateContentConfig(
+                temperature=0.5, max_output_tokens=9, service_tier=types.ServiceTier.FLEX
+            )
             answer: Any = await call(model="gemini-2.5-flash", contents="Hi", config=config)
             assert [piece async for piece in answer] if stream else answer.text
-    answer = await stage.ask("Hi", stream=stream, temperature=0.5, max_tokens=9)
+    answer = await stage.ask("Hi", stream=stream, temperature=0.5, max_tokens=9, service_tier="flex")
     assert [piece async for piece in answer] if stream else answer.choices[0].message.content
 
     assert stage.fake.paths[0] == stage.fake.paths[1]

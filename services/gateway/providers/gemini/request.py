@@ -39,10 +39,8 @@ _MODALITIES: Final = {"text": "TEXT", "image": "IMAGE"}
 Body = dict[str, Any]
 
 
-def chat_body(
-    chat: ChatRequest, model: str, fetched: Mapping[str, Fetched], *, tiers: bool = True
-) -> tuple[Body, tuple[str, ...]]:
-    """The body, and the names of what was left out. Raises BadRequest. `tiers`: it knows `serviceTier`."""
+def chat_body(chat: ChatRequest, model: str, fetched: Mapping[str, Fetched]) -> tuple[Body, tuple[str, ...]]:
+    """The body, and the names of what was left out. Raises BadRequest."""
     fitting = fit(_POLICY, chat)
     if _is_marked(chat):
         fitting.drop("cache_control")  # Gemini caches by itself
@@ -58,7 +56,7 @@ def chat_body(
         body["toolConfig"] = choice
     if config := _generation_config(chat, model, fitting):
         body["generationConfig"] = config
-    tier = _TIERS.get(chat.service_tier or "") if tiers else None
+    tier = _TIERS.get(chat.service_tier or "")
     if tier is not None and chat.service_tier != "default":
         body["serviceTier"] = tier
     elif chat.service_tier not in (None, "auto", "default"):

@@ -99,7 +99,7 @@ def _google(operation: Operation, place: Place, target: Target, body: ParsedBody
         return _embeddings(place, body)
     wire: dict[str, Any]
     if operation is Operation.CHAT and isinstance(body, JsonBody):
-        wire, dropped = chat_body(read_chat(body), place.model, target.fetched, tiers=False)
+        wire, dropped = chat_body(read_chat(body), place.model, target.fetched)
         method = STREAM if body.stream else GENERATE
     else:
         method, wire, dropped = picture_body(body, place.model)
