@@ -42,7 +42,7 @@ class Charge(msgspec.Struct, frozen=True, array_like=True):
 
 class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     """Token and unit counts of one request. `prompt` includes the cached reads, the cache writes and `prompt_audio`;
-    `completion` includes `reasoning` and `completion_audio`."""
+    `completion` includes `reasoning`, `completion_audio` and `completion_image`."""
 
     prompt: int = 0
     completion: int = 0
@@ -53,11 +53,15 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning: int = 0
     prompt_audio: int = 0
     completion_audio: int = 0
+    completion_image: int = 0
+    """0 with `images`: not counted apart."""
     images: int = 0
     characters: int = 0
     """Input characters, for speech priced by length."""
     audio_ms: int = 0
     """Length of audio in milliseconds, for transcription priced by duration."""
+    searches: int = 0
+    """Searches of the web that the provider made for the answer."""
     search_units: int = 0
     """Units of a ranking, for rankings priced by request: a large one counts as several. 0: the request is one."""
 

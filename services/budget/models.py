@@ -54,14 +54,19 @@ def _names(provider: Provider) -> tuple[str, ...]:
 
 @cache
 def _publicly_priced(provider_type: str) -> tuple[str, ...]:
-    """Without the names that stand for several models (`regional....`): no request can be made with one."""
+    """Without the names that stand for several models (`regional....`): no request can be made with one.
+
+    Google's list is that of both its platforms; Claude is on Vertex AI only.
+    """
     wanted = PROVIDER_IDS.get(provider_type)
     return tuple(
         model.id
         for provider in PUBLIC_PRICES
         if provider.id == wanted
         for model in provider.models
-        if not model.deprecated and provider.find_model(model.id) is not None
+        if not model.deprecated
+        and provider.find_model(model.id) is not None
+        and not (provider_type == "gemini" and model.id.startswith("claude"))
     )
 
 

@@ -13,8 +13,8 @@ from services.gateway.credentials import Credentials
 from services.gateway.errors import ClientError
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.errors import UpstreamError
-from services.gateway.providers.port import Adapter, Target
-from services.gateway.upstream.port import UpstreamClient, UpstreamFault
+from services.gateway.providers.port import Adapter, ListsInParts, Target
+from services.gateway.upstream.port import UpstreamClient, UpstreamFault, UpstreamRequest
 from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType
 from shared.governance.model import Provider
 from shared.settings import Settings
@@ -26,6 +26,9 @@ ASK_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 15.0
 """After a failure: sooner than the usual interval, because a provider that just started has no list yet."""
 MAX_LIST_BYTES: Final = 16 * 1_048_576
+MAX_PARTS: Final = 20
+_NOT_FOR_US: Final = frozenset({401, 403, 404})
+"""A further part of a list that is refused with one of these is left out: the credential may not see it."""
 
 _Identity = tuple[str, int]
 
@@ -144,15 +147,37 @@ class ModelDiscovery:
         chosen = self._credentials.choose(provider, "")
         times = timeouts_of(provider, self._settings)
         times = replace(times, first_byte=min(times.first_byte, ASK_TIMEOUT_S), total=ASK_TIMEOUT_S)
-        request = adapter.models_request(Target(provider, kind, "", chosen.name, chosen.secret, times))
+        target = Target(provider, kind, "", chosen.name, chosen.secret, times)
+        request = adapter.models_request(target)
         if request is None:
             return tuple(kind.static_models)
+        found: list[str] = []
+        for _ in range(MAX_PARTS):
+            try:
+                answer = await self._answer(kind, adapter, request)
+            except UpstreamError as error:
+                if not found or error.status not in _NOT_FOR_US:
+                    raise
+                log.warning("model_list_not_whole", provider=provider.name, reason=str(error))
+                break
+            found += adapter.read_models(answer)
+            following = (
+                adapter.next_models_request(target, request, answer)
+                if isinstance(adapter, ListsInParts)
+                else None
+            )
+            if following is None:
+                break
+            request = following
+        return tuple(dict.fromkeys(found))
+
+    async def _answer(self, kind: ProviderType, adapter: Adapter, request: UpstreamRequest) -> bytes:
         response = await self._clients(kind).send(request)
         try:
             answer = await response.read(MAX_LIST_BYTES)
             if response.status >= 400:
                 raise adapter.map_error(response.status, response.headers, answer)
-            return adapter.read_models(answer)
+            return answer
         finally:
             response.close()
 

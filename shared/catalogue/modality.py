@@ -9,7 +9,7 @@ Modality = Literal[
 ]
 
 _PATTERNS: Final[tuple[tuple[Modality, str], ...]] = (
-    ("rerank", r"rerank"),
+    ("rerank", r"rerank|ranker"),
     ("moderation", r"moderation|llama-guard|llama-prompt-guard|^shieldgemma"),
     (
         "embedding",
@@ -20,7 +20,7 @@ _PATTERNS: Final[tuple[tuple[Modality, str], ...]] = (
     (
         "image",
         r"^(?:chat)?gpt-image|^dall-e|^imagen|^image$|^flux|stable-diffusion|^sdxl|^sd3|"
-        r"image-gen|imagine-image|^grok-2-image|^qwen-image|^hidream|^seedream|^recraft",
+        r"image-gen|imagine-image|^grok-2-image|^qwen-image|^hidream|^seedream|^recraft|stability\.|nova-canvas",
     ),
     ("completion", r"^(?:davinci|babbage)-002$|^gpt-3\.5-turbo-instruct|^text-davinci|^codestral-fim"),
 )

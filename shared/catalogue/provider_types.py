@@ -174,7 +174,7 @@ _TYPES: Final = (
         "vertex",
         "https://aiplatform.googleapis.com",
         ("GOOGLE_APPLICATION_CREDENTIALS",),
-        _CHAT | {"embeddings", "images.generations", "images.edits"},
+        _CHAT | {"embeddings", "images.generations", "images.edits", "rerank"},
         auth="optional_bearer",
         option_env_vars=(
             ("project", ("GOOGLE_CLOUD_PROJECT",)),
@@ -182,6 +182,8 @@ _TYPES: Final = (
         ),
         lists_models=False,
         static_models=(
+            "gemini-3.8-flash",
+            "gemini-3.1-pro-preview",
             "gemini-2.5-pro",
             "gemini-2.5-flash",
             "gemini-2.5-flash-lite",
@@ -189,6 +191,7 @@ _TYPES: Final = (
             "gemini-embedding-001",
             "text-embedding-005",
             "imagen-4.0-generate-001",
+            "semantic-ranker-default-004",
         ),
     ),
     ProviderType(

@@ -23,6 +23,7 @@ def cost_nanos(price: ModelPrice, tokens: Tokens) -> int:
         price.per_million_characters_nanos
         or price.per_audio_hour_nanos
         or price.per_image_nanos
+        or price.per_search_nanos
         or price.per_request_nanos
     ):
         return (per_million + PER_MILLION // 2) // PER_MILLION
@@ -31,7 +32,9 @@ def cost_nanos(price: ModelPrice, tokens: Tokens) -> int:
     total = per_million * _PER_MILLION_SCALE
     total += audio_ms * price.per_audio_hour_nanos * _AUDIO_SCALE
     total += (
-        tokens.images * price.per_image_nanos + price.per_request_nanos * max(1, tokens.search_units)
+        tokens.images * price.per_image_nanos
+        + tokens.searches * price.per_search_nanos
+        + price.per_request_nanos * max(1, tokens.search_units)
     ) * DENOMINATOR
     return (total + DENOMINATOR // 2) // DENOMINATOR
 
@@ -63,9 +66,12 @@ def _token_sum(rates: Rates, tokens: Tokens) -> int:
     for part, rate in (
         (tokens.reasoning, rates.reasoning),
         (tokens.completion_audio, rates.completion_audio),
+        (tokens.completion_image, rates.completion_image),
     ):
         if part:
             part = min(part, answer)
             answer -= part
             total += part * rate
-    return total + answer * (rates.completion_image if tokens.images else rates.output)
+    # Images whose tokens nobody counted apart: all of the answer counts as image.
+    is_image = tokens.images and not tokens.completion_image
+    return total + answer * (rates.completion_image if is_image else rates.output)

@@ -35,9 +35,14 @@ PROVIDER_IDS: Final[Mapping[str, str]] = {
     "nebius": "huggingface_nebius",
     "perplexity": "perplexity",
     "mistral": "mistral",
+    "gemini": "google",
+    "vertex": "google",
 }
 """Our provider types -> genai-prices' provider ids. A type that is not here has no public prices."""
 
+_PREFIXED: Final = frozenset({"bedrock", "gemini", "vertex"})
+"""Something may stand before the model: a region, a collection, a publisher."""
+_FREE: Final = rates()
 HOUR_WRITE_FACTOR: Final = 2
 GROQ_MIN_AUDIO_MS: Final = 10_000
 """Groq bills each transcription as at least ten seconds."""
@@ -82,9 +87,14 @@ def schedule_for(provider_type: str, model: str) -> Schedule:
     if provider_type == "huggingface":
         return _huggingface(model)
     provider_id = PROVIDER_IDS.get(provider_type)
-    if provider_type == "bedrock" and not model.startswith("arn:"):
-        model = model.rpartition("/")[2]  # the region may stand before the model
-    return _schedule(provider_id, model) if provider_id is not None else ()
+    if provider_id is None:
+        return ()
+    if provider_type in _PREFIXED and not model.startswith("arn:"):
+        model = model.rpartition("/")[2]
+    schedule = _schedule(provider_id, model)
+    if provider_type == "vertex" and all(entry.price.base == _FREE for entry in schedule):
+        return ()  # free with an API key of the Gemini API only: nobody has said what it costs here
+    return schedule
 
 
 @lru_cache(maxsize=8192)
@@ -168,6 +178,7 @@ def _convert(price: genai.ModelPrice, min_audio_ms: int) -> ModelPrice:
         base=_rates(stored, 0),
         tiers=tuple(Tier(start, _rates(stored, start + 1)) for start in starts),
         per_request_nanos=_flat(stored, "requests_kcount", 1000),
+        per_search_nanos=_flat(stored, "web_searches_kcount", 1000),
         per_million_characters_nanos=_flat(stored, "input_mchars", 1),
         per_audio_hour_nanos=_flat(stored, "input_audio_hours", 1) or _flat(stored, "audio_hours", 1),
         min_audio_ms=min_audio_ms,

@@ -23,7 +23,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     prompt_audio: int
     completion_audio: int
     completion_image: int
-    """For the output of a request that made images."""
+    """For the images in an answer."""
     reasoning: int
 
 
@@ -43,6 +43,7 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     """Rising."""
     per_request_nanos: int = 0
     per_image_nanos: int = 0
+    per_search_nanos: int = 0
     per_million_characters_nanos: int = 0
     per_audio_hour_nanos: int = 0
     min_audio_ms: int = 0

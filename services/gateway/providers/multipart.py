@@ -107,6 +107,10 @@ class MultipartBody:
         return self.text("user") or ""
 
     @property
+    def names(self) -> frozenset[str]:
+        return frozenset(part.name for part in self._parts)
+
+    @property
     def files(self) -> tuple[Part, ...]:
         """The file parts in order; `image` and `image[]` alike."""
         return tuple(part for part in self._parts if part.is_file)

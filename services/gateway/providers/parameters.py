@@ -197,6 +197,15 @@ def _adjust_picture(model: str, body: ParsedBody, result: Adjusted) -> None:
     result.dropped.append("size")
 
 
+def left_over(body: ParsedBody, taken: frozenset[str]) -> list[str]:
+    """The client's fields that an adapter does nothing with, to be reported as left out."""
+    return sorted(
+        name
+        for name in body.names - taken - {"model"}
+        if not isinstance(body, JsonBody) or body.raw(name) is not None
+    )
+
+
 def nearest_size(size: str, sizes: tuple[str, ...]) -> str | None:
     """The size of the most similar shape, then of the most similar area; None when `size` is no WIDTHxHEIGHT."""
     wanted = _dimensions(size)

@@ -13,7 +13,7 @@ always OpenAI's format. A route of the gateway goes:
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.images import Fetched
@@ -181,4 +181,15 @@ class Adapter(Protocol):
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
         """Ids of the models in the answer to `models_request`. Raises UpstreamError when it is something else."""
+        ...
+
+
+@runtime_checkable
+class ListsInParts(Protocol):
+    """An adapter whose list of models may take more than one request."""
+
+    def next_models_request(
+        self, target: Target, asked: UpstreamRequest, answer: bytes
+    ) -> UpstreamRequest | None:
+        """The request for the next part of the list, after this answer to the last one; None: that was all."""
         ...

@@ -46,7 +46,7 @@ class TokenClient:
             raise UpstreamConnectFailed(str(error)) from error
         except TokenRefused as error:
             return Refusal(str(error))
-        headers = {**request.headers, "authorization": f"Bearer {token}"}
+        headers = {**source.headers, **request.headers, "authorization": f"Bearer {token}"}
         response = await self._network.send(
             UpstreamRequest(request.method, request.url, headers, request.body, request.timeouts)
         )

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from shared.errors import FinOpsError
@@ -16,7 +17,8 @@ AHEAD_S: Final = 600.0
 MARGIN_S: Final = 15.0
 """A token with less left than this counts as expired: the request that carries it takes time to arrive."""
 PAUSE_S: Final = 20.0
-"""Between a failed renewal and the next, while the token still serves."""
+"""After a renewal that failed, or brought a token that ends as soon, while that still serves."""
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class TokenRefused(FinOpsError):
@@ -37,6 +39,8 @@ class Token:
 
     value: str
     expires_at: float
+    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    """What goes with it on each request."""
 
 
 Fetch = Callable[[], Awaitable[Token]]
@@ -63,6 +67,11 @@ class TokenSource:
             self._renewal()
         return token.value
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What goes with the token that was handed out last."""
+        return self._token.headers if self._token is not None else _NOTHING
+
     def forget(self) -> None:
         """The token was refused by the server that it is for: ask for another next time."""
         self._token = None
@@ -80,6 +89,8 @@ class TokenSource:
 
     async def _renew(self) -> Token:
         self._token = await self._fetch()
+        if self._token.expires_at - AHEAD_S <= self._now():
+            self._pause_until = self._now() + PAUSE_S
         return self._token
 
     def _ended(self, task: "asyncio.Task[Token]") -> None:

@@ -24,6 +24,7 @@ from services.gateway.streaming import DRAIN_TIMEOUT_S, StreamWriter, pump
 from services.gateway.trip import Trip
 from services.gateway.upstream.port import UpstreamFault, UpstreamResponse
 from services.gateway.upstream_errors import Failure, as_upstream_error, client_error, from_upstream_error
+from shared.events import Tokens
 from shared.settings import Settings
 from shared.telemetry import get_logger
 
@@ -126,20 +127,23 @@ class Inference:
         opened = await self._caller.open(exchange, trip)
         while True:
             response = opened.response
-            failure: Failure | None = None
             try:
                 raw = await response.read(self._body_limit)
             except UpstreamFault as fault:
-                failure = fault
+                failure: Failure = fault
             else:
                 answer = opened.route.adapter.read_answer(exchange.operation, body, response.headers, raw)
                 exchange.keep_response(answer.body, _kind_of(answer.content_type))
+                if answer.error is None:
+                    self._caller.served(trip)
+                    return answer
                 failure = answer.error
+                if _was_paid_for(answer):
+                    exchange.bill(answer.usage)
+                    self._caller.broke_off(exchange, trip, failure)
+                    raise client_error(failure, opened.route.provider.name)
             finally:
                 response.close()
-            if failure is None:
-                self._caller.served(trip)
-                return answer
             opened = await self._caller.reopen(exchange, trip, failure)
 
     async def _stream(self, exchange: Exchange, body: ParsedBody, trip: Trip) -> None:
@@ -223,6 +227,11 @@ class Inference:
 def _bad_request(error: BadRequest) -> ClientError:
     code = "model_required" if error.param == "model" else "invalid_request"
     return ClientError(code, error.message, param=error.param)
+
+
+def _was_paid_for(answer: Answer) -> bool:
+    """The provider says what the answer cost although it is an error: asking again would cost it twice."""
+    return not answer.usage.estimated and answer.usage.tokens != Tokens()
 
 
 def _kind_of(content_type: str) -> ResponseKind:

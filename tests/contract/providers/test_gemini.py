@@ -10,12 +10,14 @@ import msgspec
 import pytest
 from google import genai
 from google.genai import errors, types
+from google.oauth2.credentials import Credentials
 
 from services.gateway.providers.chat.request import ChatRequest
 from services.gateway.providers.gemini.request import chat_body
 from tests.support.providers.gemini import KEY, PNG, SIGNATURE, FakeGoogle, running_google
 
 MODEL = "gemini-2.5-flash"
+TOKEN = "ya29.the-sdks-own"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
@@ -25,6 +27,22 @@ async def fake() -> AsyncIterator[tuple[FakeGoogle, Any]]:
         options = types.HttpOptions(base_url=url, httpx_async_client=http)
         async with genai.Client(api_key=KEY, http_options=options).aio as client:
             yield app, client.models
+
+
+@pytest.fixture
+async def vertex() -> AsyncIterator[tuple[FakeGoogle, Any]]:
+    async with running_google() as (app, url), httpx.AsyncClient() as http:
+        app.tokens.append(TOKEN)
+        options = types.HttpOptions(base_url=url, httpx_async_client=http)
+        client = genai.Client(
+            vertexai=True,
+            project="acme-1",
+            location="europe-west4",
+            credentials=Credentials(token=TOKEN),
+            http_options=options,
+        )
+        async with client.aio as theirs:
+            yield app, theirs.models
 
 
 async def test_the_sdk_reads_an_answer(fake: tuple[FakeGoogle, Any]) -> None:
@@ -81,7 +99,7 @@ async def test_the_sdk_reads_embeddings_pictures_and_models(fake: tuple[FakeGoog
     assert drawn.parts[0].inline_data.data == PNG
 
     listed = [model.name async for model in await fake[1].list()]
-    assert "models/gemini-2.5-flash" in listed
+    assert {"models/gemini-2.5-flash", "models/aqa"} <= set(listed)
 
 
 @pytest.mark.parametrize(
@@ -166,8 +184,12 @@ def _our_messages() -> list[dict[str, Any]]:
     ]
 
 
-async def test_our_body_is_the_sdks_body(fake: tuple[FakeGoogle, Any]) -> None:
-    await fake[1].generate_content(model=MODEL, contents=_sdk_contents(), config=_sdk_config())
+@pytest.mark.parametrize("platform", ["gemini", "vertex"])
+async def test_our_body_is_the_sdks_body(
+    fake: tuple[FakeGoogle, Any], vertex: tuple[FakeGoogle, Any], platform: str
+) -> None:
+    app, models = fake if platform == "gemini" else vertex
+    await models.generate_content(model=MODEL, contents=_sdk_contents(), config=_sdk_config())
     function = {"name": "weather", "description": "Weather", "parameters": SCHEMA}
     chat = {
         "messages": _our_messages(),
@@ -187,7 +209,7 @@ async def test_our_body_is_the_sdks_body(fake: tuple[FakeGoogle, Any]) -> None:
     }
     body, dropped = chat_body(msgspec.convert(chat, ChatRequest), MODEL, {})
 
-    assert _plain(body) == _plain(fake[0].bodies[-1])
+    assert _plain(body) == _plain(app.bodies[-1])
     assert dropped == ()
 
 

@@ -372,14 +372,29 @@ async def test_the_list_of_models_limits_nobody(stage: Stage) -> None:
         arn = f"arn:aws:bedrock:eu-central-1::foundation-model/{model}"
         return {"modelId": model, "modelArn": arn, "inferenceTypesSupported": list(kinds)}
 
+    def profile(name: str) -> dict[str, Any]:
+        return {
+            "inferenceProfileName": name,
+            "inferenceProfileArn": f"arn:aws:bedrock:eu-central-1:123456789012:inference-profile/{name}",
+            "inferenceProfileId": name,
+            "models": [{"modelArn": f"arn:aws:bedrock:eu-central-1::foundation-model/{name}"}],
+            "status": "ACTIVE",
+            "type": "SYSTEM_DEFINED",
+        }
+
     stage.fake.models = [listed("amazon.nova-pro-v1:0", "ON_DEMAND"), listed("amazon.titan-x", "PROVISIONED")]
+    stage.fake.profiles = [profile("eu.amazon.nova-lite-v1:0"), profile("global.amazon.nova-2-lite-v1:0")]
     await stage.gateway.govern(msgspec.structs.replace(stage.provider, headers={"x-new": "1"}))
 
     async def names() -> list[str]:
         found = [model.id async for model in stage.client.models.list()]
         return [name for name in found if "amazon" in name]
 
-    assert await eventually(names) == ["bedrock/amazon.nova-pro-v1:0"]
+    assert await eventually(names) == [
+        "bedrock/amazon.nova-pro-v1:0",
+        "bedrock/eu.amazon.nova-lite-v1:0",
+        "bedrock/global.amazon.nova-2-lite-v1:0",
+    ]
     answer = await stage.ask(model="bedrock/eu-west-3/eu.amazon.nova-lite-v1:0")
     assert answer.choices[0].message.content == "Hello from Bedrock."
     assert stage.fake.asked[0].region == "eu-west-3"

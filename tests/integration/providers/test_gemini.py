@@ -227,6 +227,17 @@ async def test_failures_are_told(stage: Stage, prompt: str, status: int, code: s
         assert caught.value.response.headers["retry-after"] == "7"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_went_wrong_is_billed_and_not_bought_again(stage: Stage, stream: bool) -> None:
+    with pytest.raises(openai.APIError):
+        answer = await stage.ask("malformed mock(prompt=10; completion=2)", stream=stream)
+        [chunk async for chunk in answer]
+
+    (logged,) = await stage.gateway.logged()
+    assert (logged.outcome, logged.cost_nanos, logged.cost_basis) == ("error", 14_000, "priced")
+    assert len(stage.fake.bodies) == 1
+
+
 async def test_a_bad_key_is_the_gateways_business(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEMINI_WRONG_KEY", "wrong")
     credential = Credential(name="main", env="GEMINI_WRONG_KEY")
@@ -281,4 +292,5 @@ async def test_models_are_listed(stage: Stage) -> None:
 
     listed = await eventually(names)
     assert FLASH in listed
+    assert "gemini/gemini-2.5-pro" in listed
     assert "gemini/aqa" not in listed

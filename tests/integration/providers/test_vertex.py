@@ -107,6 +107,22 @@ async def test_a_key_may_be_a_file_or_the_machines_own(
         assert 0 < token.expires_at - time.time() <= fake.expires_in
 
 
+async def test_a_person_says_which_project_pays() -> None:
+    async with running_google() as (fake, url):
+        person = {
+            "type": "external_account_authorized_user",
+            "token_url": f"{url}/token",
+            "token_info_url": f"{url}/token",
+            "client_id": "c",
+            "client_secret": "s",
+            "refresh_token": "r",
+            "quota_project_id": "payer-1",
+        }
+        token = await GoogleCredential(json.dumps(person)).fetch()
+
+        assert (token.value, token.headers) == (fake.tokens[0], {"x-goog-user-project": "payer-1"})
+
+
 async def test_a_token_that_is_refused_is_asked_for_anew(stage: Stage) -> None:
     await stage.ask("hi")
     stage.fake.tokens.clear()
@@ -139,10 +155,12 @@ async def test_gemini_is_asked_as_googles_sdk_asks(stage: Stage, stream: bool) -
         )
         async with vendors.aio as theirs:
             call = theirs.models.generate_content_stream if stream else theirs.models.generate_content
-            config = types.GenerateContentConfig(temperature=0.5, max_output_tokens=9)
+            config = types.GenerateContentConfig(
+                temperature=0.5, max_output_tokens=9, service_tier=types.ServiceTier.FLEX
+            )
             answer: Any = await call(model="gemini-2.5-flash", contents="Hi", config=config)
             assert [piece async for piece in answer] if stream else answer.text
-    answer = await stage.ask("Hi", stream=stream, temperature=0.5, max_tokens=9)
+    answer = await stage.ask("Hi", stream=stream, temperature=0.5, max_tokens=9, service_tier="flex")
     assert [piece async for piece in answer] if stream else answer.choices[0].message.content
 
     assert stage.fake.paths[0] == stage.fake.paths[1]
@@ -261,6 +279,28 @@ async def test_embeddings_and_pictures_are_asked_as_googles_sdk_asks(stage: Stag
         assert _without_roles(stage.fake.bodies[at]) == stage.fake.bodies[at + 1]
     logged = (await stage.gateway.logged(4))[-1]
     assert logged.tokens.images == 2
+
+
+@pytest.mark.proves(provider="vertex", operation="rerank")
+async def test_ranking(stage: Stage) -> None:
+    body = {
+        "model": "vertex/semantic-ranker-default-004",
+        "query": "q",
+        "documents": ["a", {"text": "c"}, "b"],
+        "top_n": 2,
+        "return_documents": True,
+    }
+
+    async with stage.gateway.http.post("/v1/rerank", json=body) as response:
+        answer = await response.json()
+
+    assert response.status == 200, answer
+    assert [(one["index"], one["document"]["text"]) for one in answer["results"]] == [(1, "c"), (2, "b")]
+    assert stage.fake.paths == [
+        f"/v1/projects/{PROJECT}/locations/global/rankingConfigs/default_ranking_config:rank"
+    ]
+    (logged,) = await stage.gateway.logged()
+    assert logged.tokens.search_units == 1
 
 
 async def test_a_provider_without_a_project_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 from botocore.auth import SigV4Auth
@@ -78,11 +79,14 @@ class FakeBedrock:
     secrets: dict[str, tuple[str, str]] = field(default_factory=lambda: {ACCESS_KEY: (SECRET_KEY, "")})
     """Access key -> its secret and the session token that belongs to it."""
     models: list[dict[str, Any]] = field(default_factory=list)
+    profiles: list[dict[str, Any]] = field(default_factory=list)
+    """One to a page."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         body = await _read(receive)
-        path = scope["raw_path"].decode()
+        path, query = scope["raw_path"].decode(), scope["query_string"].decode()
+        path = f"{path}?{query}" if query else path
         region, refused = self._authenticated(scope["method"], path, headers, body)
         if refused:
             await _fail(send, 403, refused, "The security token included in the request is invalid.")
@@ -91,6 +95,13 @@ class FakeBedrock:
         if name == "ListFoundationModels":
             shape = operation(service, name).output_shape
             await _json(send, json_of(shape, {"modelSummaries": self.models}))
+            return
+        if name == "ListInferenceProfiles":
+            at = int(parse_qs(query).get("nextToken", ["0"])[0])
+            page: dict[str, Any] = {"inferenceProfileSummaries": self.profiles[at : at + 1]}
+            if at + 1 < len(self.profiles):
+                page["nextToken"] = str(at + 1)
+            await _json(send, json_of(operation(service, name).output_shape, page))
             return
         params, wrong = _checked(service, name, path, body)
         self.asked.append(Asked(name, headers.get("host", ""), path, headers, body, params, region))
@@ -219,6 +230,8 @@ def _operation_of(path: str) -> tuple[str, str]:
     path = path.partition("?")[0]
     if path == "/foundation-models":
         return "ListFoundationModels", "bedrock"
+    if path == "/inference-profiles":
+        return "ListInferenceProfiles", "bedrock"
     if path == "/rerank":
         return "Rerank", "bedrock-agent-runtime"
     action = path.rpartition("/")[2]

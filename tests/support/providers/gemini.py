@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from google.genai import types
 from pydantic import ValidationError
@@ -33,6 +34,7 @@ MODELS: Final = {
     "gemini-embedding-001": ["embedContent"],
     "imagen-4.0-generate-001": ["predict"],
     "aqa": ["generateAnswer"],
+    "gemini-2.5-pro": ["generateContent"],
 }
 _BODY_FIELDS: Final = {
     "contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "serviceTier",
@@ -62,11 +64,7 @@ class FakeGoogle:
         if (refusal := self._refusal(path, headers)) is not None:
             await _json(send, refusal[0], refusal[1])
         elif scope["method"] == "GET":
-            listed = [
-                {"name": f"models/{name}", "supportedGenerationMethods": methods}
-                for name, methods in MODELS.items()
-            ]
-            await _json(send, 200, {"models": listed})
+            await _json(send, 200, _listed(parse_qs(scope["query_string"].decode())))
         else:
             body = json.loads(raw)
             self.bodies.append(body)
@@ -135,6 +133,18 @@ class FakeGoogle:
             await send({"type": "http.response.body", "body": b""})
 
 
+def _listed(query: dict[str, list[str]]) -> dict[str, Any]:
+    """A page of the models; never more than four, whatever was asked for."""
+    at = int(query.get("pageToken", ["0"])[0])
+    names = list(MODELS)[at : at + 4]
+    page: dict[str, Any] = {
+        "models": [{"name": f"models/{name}", "supportedGenerationMethods": MODELS[name]} for name in names]
+    }
+    if at + 4 < len(MODELS):
+        page["nextPageToken"] = str(at + 4)
+    return page
+
+
 def status(code: int, message: str, name: str, details: list[Any] | None = None) -> dict[str, Any]:
     """A `google.rpc.Status`."""
     return {"error": {"code": code, "message": message, "status": name, "details": details or []}}
@@ -177,6 +187,8 @@ def _answers(method: str, path: str, body: dict[str, Any], orders: Directives) -
         if method == "generateContent":
             responses = [_joined(responses)]
         return [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in responses]
+    if method == "rank":
+        return [_ranked(body)]
     if method == "predict":
         if "prompt" in body["instances"][0]:
             types.GenerateImagesConfig(
@@ -197,6 +209,22 @@ def _answers(method: str, path: str, body: dict[str, Any], orders: Directives) -
     return [{"embeddings": vectors, **usage}]
 
 
+def _ranked(body: dict[str, Any]) -> dict[str, Any]:
+    """The service has no types in the SDK: this is its reference in words."""
+    if unknown := set(body) - {"model", "query", "records", "topN", "ignoreRecordDetailsInResponse"}:
+        raise ValueError(f"unknown fields {unknown}")
+    records = body["records"]
+    if (
+        not body["query"]
+        or not records
+        or len(records) > 200
+        or len({one["id"] for one in records}) < len(records)
+    ):
+        raise ValueError("a query and 1 to 200 records, each with an id of its own")
+    best = sorted(records, key=lambda one: one["content"], reverse=True)[: body["topN"]]
+    return {"records": [{"id": one["id"], "score": 1 / (at + 1)} for at, one in enumerate(best)]}
+
+
 def _generated(
     body: dict[str, Any], config: types.GenerateContentConfig, model: str, orders: Directives
 ) -> list[types.GenerateContentResponse]:
@@ -209,6 +237,7 @@ def _generated(
         feedback = types.GenerateContentResponsePromptFeedback(block_reason=types.BlockedReason.SAFETY)
         usage = types.GenerateContentResponseUsageMetadata(prompt_token_count=orders.prompt)
         return [types.GenerateContentResponse(prompt_feedback=feedback, usage_metadata=usage)]
+    ends = {"unsafe": types.FinishReason.SAFETY, "malformed": types.FinishReason.MALFORMED_FUNCTION_CALL}
     parts: list[types.Part] = []
     if thinks:
         parts.append(types.Part(text="Let me think. ", thought=True))
@@ -228,7 +257,7 @@ def _generated(
         parts.append(types.Part(text='{"city": "Paris", "population": 2100000}'))
     else:
         parts += [types.Part(text="wörd ") for _ in range(orders.completion)]
-    reason = types.FinishReason.SAFETY if "unsafe" in text else types.FinishReason.STOP
+    reason = next((ends[word] for word in ends if word in text), types.FinishReason.STOP)
     return [
         _response(parts[at : at + 1], model, orders, thinks, at + 1, reason if at + 1 == len(parts) else None)
         for at in range(len(parts))

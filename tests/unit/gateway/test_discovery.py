@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from services.gateway.credentials import Credentials
-from services.gateway.discovery import ModelDiscovery
+from services.gateway.discovery import MAX_PARTS, ModelDiscovery
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.openai import OpenAIAdapter
+from services.gateway.providers.port import Adapter, Target
 from services.gateway.upstream.port import UpstreamConnectFailed, UpstreamRequest, UpstreamResponse
 from shared.governance.model import Provider
 from shared.settings import Settings
@@ -63,12 +64,28 @@ def provider(name: str, version: int = 1, **overrides: object) -> Provider:
     return Provider(name=name, type="openai", base_url=f"http://{name}.test/v1", version=version, **overrides)  # type: ignore[arg-type]
 
 
+class Pages(OpenAIAdapter):
+    """Asks the hosts page1, page2, ... for the parts of one list."""
+
+    def models_request(self, target: Target) -> UpstreamRequest | None:
+        return UpstreamRequest("GET", "http://page1/", {})
+
+    def next_models_request(
+        self, target: Target, asked: UpstreamRequest, answer: bytes
+    ) -> UpstreamRequest | None:
+        number = int(asked.url.removeprefix("http://page").removesuffix("/")) + 1
+        return None if b"last" in answer else UpstreamRequest("GET", f"http://page{number}/", {})
+
+
 @asynccontextmanager
 async def discovering(
-    providers: dict[str, Provider], client: FakeClient, interval_s: float = 0.05
+    providers: dict[str, Provider],
+    client: FakeClient,
+    interval_s: float = 0.05,
+    adapter: Adapter | None = None,
 ) -> AsyncIterator[ModelDiscovery]:
     settings = Settings.load({"FINOPS_MODEL_REFRESH_INTERVAL": str(interval_s)})
-    adapter = OpenAIAdapter()
+    adapter = adapter or OpenAIAdapter()
     discovery = ModelDiscovery(
         providers,
         lambda _: client,
@@ -145,3 +162,38 @@ async def test_a_provider_with_a_list_of_its_own_is_never_asked() -> None:
         await eventually(lambda: "q" in discovery.lists()[1])
 
         assert "p.test" not in client.asked
+
+
+async def test_a_list_in_parts_is_asked_for_to_its_end() -> None:
+    client = FakeClient()
+    client.answers |= {"page1": models("m1", "m2"), "page2": models("m2", "m3"), "page3": models("last")}
+    async with discovering({"p": provider("p")}, client, adapter=Pages()) as discovery:
+        await eventually(lambda: discovery.lists()[1] == {"p": ("m1", "m2", "m3", "last")})
+
+
+async def test_a_part_that_the_credential_may_not_see_is_left_out() -> None:
+    client = FakeClient()
+    client.answers |= {"page1": models("m1"), "page2": lambda: Answer(403, b'{"error":{"message":"no"}}')}
+    async with discovering({"p": provider("p")}, client, adapter=Pages()) as discovery:
+        await eventually(lambda: discovery.lists()[1] == {"p": ("m1",)})
+
+
+async def test_half_a_list_never_replaces_a_whole_one() -> None:
+    client = FakeClient()
+    client.answers |= {"page1": models("m1"), "page2": models("last")}
+    async with discovering({"p": provider("p")}, client, adapter=Pages()) as discovery:
+        await eventually(lambda: discovery.lists()[1] == {"p": ("m1", "last")})
+
+        client.answers |= {"page1": models("m9"), "page2": lambda: Answer(503, b"{}")}
+        before = len(client.asked)
+        await eventually(lambda: len(client.asked) > before + 4)
+        assert discovery.lists()[1] == {"p": ("m1", "last")}
+
+
+async def test_a_list_without_an_end_is_cut() -> None:
+    client = FakeClient()
+    client.answers |= {f"page{number}": models(f"m{number}") for number in range(1, MAX_PARTS + 5)}
+    async with discovering({"p": provider("p")}, client, interval_s=1000, adapter=Pages()) as discovery:
+        await eventually(lambda: "p" in discovery.lists()[1])
+
+        assert len(discovery.lists()[1]["p"]) == len(client.asked) == MAX_PARTS

@@ -100,6 +100,49 @@ def test_the_tokens_of_a_made_image_have_the_image_price() -> None:
     assert cost_nanos(price, Tokens(completion=1_000_000)) == 10_000_000_000
 
 
+def test_the_text_beside_a_made_image_has_the_text_price() -> None:
+    price = BOOK.price("gemini", "gemini", "gemini-3-pro-image-preview", NOW_MS)
+    assert price is not None
+
+    tokens = Tokens(completion=3_000_000, reasoning=1_000_000, completion_image=1_000_000, images=1)
+
+    assert cost_nanos(price, tokens) == 12_000_000_000 + 120_000_000_000 + 12_000_000_000
+
+
+def test_searches_of_the_web_have_a_price_of_their_own() -> None:
+    price = BOOK.price("vertex", "vertex", "gemini-2.5-flash", NOW_MS)
+    assert price is not None
+
+    assert cost_nanos(price, Tokens(searches=2)) == 70_000_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "input_nanos"),
+    [
+        ("gemini", "gemini-2.5-flash", 300_000_000),
+        ("gemini", "models/gemini-2.5-flash", 300_000_000),
+        ("gemini", "gemma-3-27b-it", 0),
+        ("vertex", "gemini-2.5-flash", 300_000_000),
+        ("vertex", "google/gemini-2.5-flash", 300_000_000),
+        ("vertex", "publishers/google/models/gemini-2.5-flash", 300_000_000),
+        ("vertex", "claude-sonnet-4-6", 3_000_000_000),
+        ("vertex", "anthropic/claude-opus-4-1@20250805", 15_000_000_000),
+    ],
+)
+def test_googles_models_have_prices_under_each_of_their_names(
+    kind: str, model: str, input_nanos: int
+) -> None:
+    price = BOOK.price(kind, kind, model, NOW_MS)
+
+    assert price is not None
+    assert price.base.input == input_nanos
+
+
+@pytest.mark.parametrize("model", ["meta/llama-4-scout-maas", "1234567890", "google/gemma-3-27b-it"])
+def test_what_nobody_has_priced_on_vertex_is_not_free(model: str) -> None:
+    assert BOOK.price("vertex", "vertex", model, NOW_MS) is None
+
+
 def test_a_provider_of_another_name_has_the_prices_of_its_type() -> None:
     assert BOOK.price("openai-eu", "openai", "gpt-4o", NOW_MS) == BOOK.price(
         "openai", "openai", "gpt-4o", NOW_MS

@@ -31,6 +31,7 @@ prices = st.builds(
     tiers=tiers,
     per_request_nanos=st.integers(0, 10**9),
     per_image_nanos=st.integers(0, 10**9),
+    per_search_nanos=st.integers(0, 10**9),
     per_million_characters_nanos=per_million,
     per_audio_hour_nanos=per_million,
     min_audio_ms=st.sampled_from([0, 10_000]),
@@ -44,7 +45,9 @@ usages = st.builds(
     reasoning=counts,
     prompt_audio=counts,
     completion_audio=counts,
+    completion_image=counts,
     images=st.integers(0, 10),
+    searches=st.integers(0, 10),
     characters=counts,
     audio_ms=st.integers(0, 10_000_000),
 )
@@ -62,7 +65,9 @@ def exact(price: ModelPrice, tokens: Tokens) -> Fraction:
     heard = min(tokens.prompt_audio, tokens.prompt - cached - written)
     thought = min(tokens.reasoning, tokens.completion)
     said = min(tokens.completion_audio, tokens.completion - thought)
-    rest = tokens.completion - thought - said
+    drawn = min(tokens.completion_image, tokens.completion - thought - said)
+    rest = tokens.completion - thought - said - drawn
+    all_drawn = tokens.images > 0 and tokens.completion_image == 0
     audio_ms = max(tokens.audio_ms, price.min_audio_ms) if tokens.audio_ms else 0
     return (
         Fraction(
@@ -72,12 +77,14 @@ def exact(price: ModelPrice, tokens: Tokens) -> Fraction:
             + (tokens.prompt - cached - written - heard) * rate.input
             + thought * rate.reasoning
             + said * rate.completion_audio
-            + rest * (rate.completion_image if tokens.images else rate.output)
+            + drawn * rate.completion_image
+            + rest * (rate.completion_image if all_drawn else rate.output)
             + tokens.characters * price.per_million_characters_nanos,
             1_000_000,
         )
         + Fraction(audio_ms * price.per_audio_hour_nanos, 3_600_000)
         + tokens.images * price.per_image_nanos
+        + tokens.searches * price.per_search_nanos
         + price.per_request_nanos
     )
 

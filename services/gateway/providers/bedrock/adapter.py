@@ -6,22 +6,37 @@ from typing import Final
 import msgspec
 
 from services.gateway.providers.bedrock.answer import read_converse
-from services.gateway.providers.bedrock.embeddings import embedding_bodies, read_embeddings
+from services.gateway.providers.bedrock.embeddings import (
+    TAKEN,
+    TOKEN_HEADER,
+    embedding_bodies,
+    read_embeddings,
+)
 from services.gateway.providers.bedrock.errors import error_from_response
 from services.gateway.providers.bedrock.location import Place, place_of
 from services.gateway.providers.bedrock.models import PATH as MODELS_PATH
-from services.gateway.providers.bedrock.models import read_models
+from services.gateway.providers.bedrock.models import following_path, read_models
 from services.gateway.providers.bedrock.pictures import picture_bodies, read_pictures
 from services.gateway.providers.bedrock.ranking import ranking_body, read_ranking
 from services.gateway.providers.bedrock.request import converse_request, https_addresses
-from services.gateway.providers.bedrock.several import prepared
 from services.gateway.providers.bedrock.signing import authorised
 from services.gateway.providers.bedrock.stream import ConverseStream
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.chat.translate import TranslatedRelay
 from services.gateway.providers.errors import Unsupported, UpstreamError
 from services.gateway.providers.operations import PICTURES, Operation
-from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.parameters import left_over
+from services.gateway.providers.port import (
+    Adapter,
+    Answer,
+    ListsInParts,
+    Prepared,
+    Relay,
+    RelayOptions,
+    Target,
+)
+from services.gateway.providers.rerank import TAKEN as RANKING_TAKEN
+from services.gateway.providers.several import prepared
 from services.gateway.upstream.port import UpstreamRequest
 
 _EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
@@ -47,12 +62,15 @@ class BedrockAdapter:
         if operation is Operation.CHAT:
             return _chat(target, place, body)
         if operation is Operation.RERANK:
-            url = place.url("bedrock-agent-runtime", "/rerank")
-            return Prepared(_post(target, place, url, ranking_body(place, body)), False)
+            request = _post(
+                target, place, place.url("bedrock-agent-runtime", "/rerank"), ranking_body(place, body)
+            )
+            return Prepared(request, False, tuple(left_over(body, RANKING_TAKEN)))
         if operation is not Operation.EMBEDDINGS:
             raise _unsupported(operation, target)
-        bodies, dropped = embedding_bodies(target, body), [name for name in ("user",) if name in body]
-        return prepared(_post(target, place, place.model_url("invoke"), bodies[0]), bodies, dropped)
+        bodies = embedding_bodies(target, body)
+        request = _post(target, place, place.model_url("invoke"), bodies[0])
+        return prepared(request, bodies, left_over(body, TAKEN), counter=TOKEN_HEADER)
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
@@ -66,15 +84,19 @@ class BedrockAdapter:
         return read_converse(body, answer)
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
-        return TranslatedRelay(options, ConverseStream())
+        return TranslatedRelay(options, ConverseStream(options.model))
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return error_from_response(status, headers, body)
 
     def models_request(self, target: Target) -> UpstreamRequest | None:
-        place = place_of(target)
-        headers = {"accept": "application/json", **_own_headers(target)}
-        return authorised(target, place.region, "GET", place.url("bedrock", MODELS_PATH), headers, None)
+        return _list(target, MODELS_PATH)
+
+    def next_models_request(
+        self, target: Target, asked: UpstreamRequest, answer: bytes
+    ) -> UpstreamRequest | None:
+        path = following_path(answer)
+        return _list(target, path) if path else None
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
         return read_models(answer)
@@ -86,6 +108,12 @@ def _chat(target: Target, place: Place, body: JsonBody) -> Prepared:
     accept = _EVENT_STREAM if body.stream else "application/json"
     sent = _post(target, place, url, msgspec.json.encode(request.params), accept=accept)
     return Prepared(sent, body.stream, request.dropped)
+
+
+def _list(target: Target, path: str) -> UpstreamRequest:
+    place = place_of(target)
+    headers = {"accept": "application/json", **_own_headers(target)}
+    return authorised(target, place.region, "GET", place.url("bedrock", path), headers, None)
 
 
 def _post(
@@ -105,6 +133,6 @@ def _unsupported(operation: Operation, target: Target) -> Unsupported:
     )
 
 
-def proves_port(adapter: BedrockAdapter) -> Adapter:
-    """Makes the type checker prove that the adapter fits its port."""
-    return adapter
+def proves_port(adapter: BedrockAdapter) -> tuple[Adapter, ListsInParts]:
+    """Makes the type checker prove that the adapter fits its ports."""
+    return adapter, adapter

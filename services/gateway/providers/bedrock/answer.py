@@ -8,7 +8,7 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.bedrock.content import REASONING_FORMAT
-from services.gateway.providers.bedrock.errors import fault_in
+from services.gateway.providers.bedrock.errors import broken_answer, fault_in
 from services.gateway.providers.bedrock.tools import ANSWER_TOOL
 from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.completion import Said, chat_answer, failed_answer
@@ -31,12 +31,18 @@ _FINISH: Final[Mapping[str, str]] = {
 }
 
 
+class _CacheWrite(msgspec.Struct):
+    ttl: str = ""
+    inputTokens: int = 0
+
+
 class TokenUsage(msgspec.Struct):
     inputTokens: int = 0
     outputTokens: int = 0
-    totalTokens: int = 0
     cacheReadInputTokens: int | None = None
     cacheWriteInputTokens: int | None = None
+    cacheDetails: list[_CacheWrite] | None = None
+    """The writes by how long they are kept."""
 
 
 class _ToolUse(msgspec.Struct):
@@ -109,6 +115,8 @@ def read_converse(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
         return failed_answer(answer, fault_in(answer) or unreadable_answer())
     said = _said(converse)
     usage = tokens_of(converse.usage) if converse.usage is not None else _estimated(body, said)
+    if (error := broken_answer(converse.stopReason)) is not None:
+        return failed_answer(answer, error, usage)
     extras = {
         name: value
         for name, value in (
@@ -127,14 +135,21 @@ def _estimated(body: ParsedBody, said: Said) -> Usage:
     return Usage(Tokens(prompt=prompt, completion=estimate_tokens(size) if size else 0), estimated=True)
 
 
-def tokens_of(usage: TokenUsage) -> Usage:
-    """Cached reads and writes come beside the input, unless the total says that they are part of it."""
+def tokens_of(usage: TokenUsage, *, includes_cached: bool = False) -> Usage:
+    """Cached reads and writes come beside the input. `includes_cached`: they are part of it, as far as they fit."""
     read, write = max(0, usage.cacheReadInputTokens or 0), max(0, usage.cacheWriteInputTokens or 0)
     prompt = max(0, usage.inputTokens)
-    if usage.totalTokens != usage.inputTokens + usage.outputTokens or prompt < read + write:
+    if not includes_cached or prompt < read + write:
         prompt += read + write
+    hour = sum(one.inputTokens for one in usage.cacheDetails or () if one.ttl == "1h")
     return Usage(
-        Tokens(prompt=prompt, completion=max(0, usage.outputTokens), cached_read=read, cache_write=write)
+        Tokens(
+            prompt=prompt,
+            completion=max(0, usage.outputTokens),
+            cached_read=read,
+            cache_write=write,
+            cache_write_1h=min(max(0, hour), write),
+        )
     )
 
 
@@ -161,8 +176,7 @@ def _said(converse: _Converse) -> Said:
             shown = (citation(one) for one in block.citationsContent.citations)
             said.annotations += [one for one in shown if one is not None]
         elif block.image is not None and block.image.source.bytes:
-            url = f"data:image/{block.image.format};base64,{block.image.source.bytes}"
-            said.extras.setdefault("images", []).append({"type": "image_url", "image_url": {"url": url}})
+            said.extras.setdefault("images", []).append(picture(block.image.format, block.image.source.bytes))
     said.text = "".join(texts) if texts else None
     said.finish_reason = finish_reason(converse.stopReason, calls=bool(said.tool_calls))
     return said
@@ -195,6 +209,11 @@ def signed_text(text: str, signature: str | None, index: int) -> ReasoningDetail
 def redacted(data: str | bytes, index: int) -> ReasoningDetail:
     text = base64.b64encode(data).decode() if isinstance(data, bytes) else data
     return ReasoningDetail("reasoning.encrypted", data=text, format=REASONING_FORMAT, index=index)
+
+
+def picture(kind: str, data: str) -> dict[str, Any]:
+    """A picture inside a chat's answer; `data` is base64."""
+    return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{data}"}}
 
 
 def citation(found: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.gateway.providers.bedrock.families import CACHING, Family
+from services.gateway.providers.bedrock.families import CACHING, CACHING_EVERYWHERE, TAKES_REASONING, Family
 from services.gateway.providers.chat.images import Fetched, data_url, decoded, is_data_url, media_type_of
 from services.gateway.providers.chat.policy import Fit
 from services.gateway.providers.chat.request import (
@@ -63,21 +63,26 @@ class Blocks:
             found += self.cache_point(message.cache_control)
         return found
 
-    def cache_point(self, control: CacheControl | None) -> list[Block]:
+    def cache_point(self, control: CacheControl | None, *, of_tool: bool = False) -> list[Block]:
         """What stands behind the block that carries a caching marker."""
         if control is None:
             return []
-        if self._family not in CACHING:
+        everywhere = self._family in CACHING_EVERYWHERE
+        if self._family not in CACHING or (of_tool and not everywhere):
             self._fit.drop("cache_control")
             return []
         point = {"type": "default"}
-        if control.ttl in ("5m", "1h"):
+        if control.ttl == "1h" and everywhere:
             point["ttl"] = control.ttl
+        elif control.ttl not in (None, "5m"):
+            self._fit.drop("cache_control.ttl")
         return [{"cachePoint": point}]
 
     def reasoning(self, details: list[ReasoningDetail] | None, where: str) -> list[Block]:
         """The reasoning that Bedrock signed. Unsigned reasoning, and other providers', would be refused."""
         found: list[Block] = []
+        if self._family not in TAKES_REASONING:
+            return found
         for at, detail in enumerate(details or ()):
             if detail.format not in _OWN_FORMATS:
                 continue

@@ -10,7 +10,7 @@ whatever of the first three there is; `profile` picks a profile of the default c
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -24,7 +24,13 @@ from botocore.credentials import (
     ReadOnlyCredentials,
     RefreshableCredentials,
 )
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    MetadataRetrievalError,
+)
 
 from shared.errors import FinOpsError
 from shared.telemetry import get_logger
@@ -33,7 +39,10 @@ log = get_logger(__name__)
 
 MAX_SOURCES: Final = 1_000
 PAUSE_S: Final = 20.0
-"""Between a failed renewal and the next, while the old credentials still serve."""
+"""After a renewal that failed, or brought nothing newer, while the old credentials still serve."""
+MARGIN_S: Final = 15
+"""Credentials with less left than this count as expired: the request that they sign takes time to arrive."""
+_BUSY: Final = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded"})
 _KEYS: Final = re.compile(r"((?:AKIA|ASIA)[A-Z0-9]{12,124}):([^:\s]+)(?::(\S+))?")
 
 _LONE_KEY: Final = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{12,124}")
@@ -57,8 +66,8 @@ class Identity:
     """Who signs. `access_key` empty: whoever the default chain finds."""
 
     access_key: str = ""
-    secret_key: str = ""
-    token: str = ""
+    secret_key: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
     profile: str = ""
     role_arn: str = ""
     external_id: str = ""
@@ -147,7 +156,7 @@ class _Source:
         self._pause_until = 0.0
 
     async def get(self) -> Any:
-        if self._frozen is None or self._needs_renewal(0):
+        if self._frozen is None or self._needs_renewal(MARGIN_S):
             # A caller that leaves must not take the others' answer with it.
             return await asyncio.shield(self._renewal())
         if self._needs_renewal(None) and asyncio.get_running_loop().time() >= self._pause_until:
@@ -178,10 +187,14 @@ class _Source:
     async def _renew(self) -> Any:
         try:
             self._credentials, self._frozen = await asyncio.to_thread(self._fetch)
-        except ClientError as error:
-            raise AwsRefused(f"AWS gave no credentials: {error}") from error
-        except BotoCoreError as error:
+        except (ConnectionError, HTTPClientError, MetadataRetrievalError) as error:
             raise AwsUnavailable(f"AWS credentials could not be had: {error}") from error
+        except ClientError as error:
+            kind = AwsUnavailable if _is_busy(error) else AwsRefused
+            raise kind(f"AWS gave no credentials: {error}") from error
+        except (BotoCoreError, OSError, ValueError) as error:
+            # A profile, a file or a program that is named in the environment, and is not there or not right.
+            raise AwsRefused(f"AWS credentials could not be read: {error}") from error
         return self._frozen
 
     def _fetch(self) -> tuple[Any, Any]:
@@ -193,9 +206,17 @@ class _Source:
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running = None
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None or self._needs_renewal(None):
             self._pause_until = asyncio.get_running_loop().time() + PAUSE_S
+        if error is not None:
             log.warning("aws_credentials_not_renewed", reason=str(error))
+
+
+def _is_busy(error: ClientError) -> bool:
+    """The service would have answered at another time."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or status == 429 or error.response.get("Error", {}).get("Code", "") in _BUSY
 
 
 def load_credentials(identity: Identity) -> Any:

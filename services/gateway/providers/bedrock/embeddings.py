@@ -10,18 +10,21 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.bedrock.errors import fault_in
-from services.gateway.providers.bedrock.families import family_of
-from services.gateway.providers.bedrock.several import MAX_CALLS, answers_in, token_count
+from services.gateway.providers.bedrock.families import family_of, telling_name
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.completion import failed_answer
 from services.gateway.providers.errors import BadRequest, Unsupported
 from services.gateway.providers.estimate import estimate_answer
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Target
+from services.gateway.providers.several import MAX_CALLS, answers_in, count_in
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens
 
+TOKEN_HEADER: Final = "x-amzn-bedrock-input-token-count"
+"""Input tokens as Bedrock counts them for any model."""
+TAKEN: Final = frozenset({"input", "dimensions", "encoding_format", "input_type"})
 COHERE_TEXTS: Final = 96
 _FORMATS: Final = frozenset({"float", "base64"})
 _texts: Final = msgspec.json.Decoder(str | list[str])
@@ -47,8 +50,8 @@ def embedding_bodies(target: Target, body: JsonBody) -> list[bytes]:
     """A body for each call. Raises BadRequest, or Unsupported for a maker whose embeddings have another format."""
     texts = _read_texts(body)
     _as_base64(body)
-    model = target.model_on_wire if not target.model_on_wire.startswith("arn:") else target.model
-    family = family_of(target.model, target.alias)
+    model = telling_name(target.model, target.alias)
+    family = family_of(model)
     if family == "cohere":
         bodies = [
             _cohere(texts[at : at + COHERE_TEXTS], body, model) for at in range(0, len(texts), COHERE_TEXTS)
@@ -71,7 +74,7 @@ def read_embeddings(body: JsonBody, headers: Mapping[str, str], answer: bytes) -
         return failed_answer(answer, fault_in(answer) or unreadable_answer())
     if not encoded:
         return failed_answer(answer, fault_in(answer) or unreadable_answer())
-    counted = token_count(headers) or sum(one.inputTextTokenCount for one in answers)
+    counted = count_in(headers, TOKEN_HEADER) or sum(one.inputTextTokenCount for one in answers)
     usage = Usage(Tokens(prompt=counted)) if counted else estimate_answer(Operation.EMBEDDINGS, body, answer)
     counts: dict[str, Any] = {"prompt_tokens": usage.tokens.prompt, "total_tokens": usage.tokens.prompt}
     if usage.estimated:

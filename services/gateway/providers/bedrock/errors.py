@@ -33,6 +33,10 @@ _STATUS: Final[Mapping[str, int]] = MappingProxyType(
 _UNKNOWN_STATUS: Final = 502
 
 
+_BROKEN: Final = frozenset({"malformed_model_output", "malformed_tool_use"})
+"""Reasons to stop: the model went wrong, what it has said is no answer."""
+
+
 class _Fault(msgspec.Struct):
     message: str | None = None
     Message: str | None = None
@@ -83,3 +87,15 @@ def fault_in(answer: bytes) -> UpstreamError | None:
         return None  # something else altogether: the caller says so
     name, message = fault.type or fault.code or "", fault.message or fault.Message or ""
     return named_error(name, message) if name or message else None
+
+
+def broken_answer(stop_reason: str) -> UpstreamError | None:
+    """The error that an answer is which stopped for this reason; None for an answer."""
+    if stop_reason not in _BROKEN:
+        return None
+    return UpstreamError(
+        status=_UNKNOWN_STATUS,
+        message=f"The model gave no answer ({stop_reason}).",
+        code=stop_reason,
+        retryable=True,
+    )

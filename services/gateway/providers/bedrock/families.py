@@ -4,33 +4,46 @@ import re
 from typing import Final, Literal
 
 Family = Literal[
-    "anthropic", "nova", "titan", "cohere", "stability", "gpt-oss", "deepseek", "other", "unknown"
+    "anthropic", "nova", "nova-2", "titan", "cohere", "stability", "gpt-oss", "openai", "other", "unknown"
 ]
 
 _MARKS: Final[tuple[tuple[str, Family], ...]] = (
     ("anthropic.", "anthropic"),
+    ("amazon.nova-2", "nova-2"),
     ("amazon.nova", "nova"),
     ("amazon.titan", "titan"),
     ("cohere.", "cohere"),
     ("stability.", "stability"),
     ("openai.gpt-oss", "gpt-oss"),
-    ("deepseek.", "deepseek"),
+    ("openai.", "openai"),
     ("claude", "anthropic"),
 )
 _MAKER: Final = re.compile(r"(?:^|[./])[a-z0-9-]+\.[a-z0-9]")
 _NO_SAMPLING: Final = re.compile(r"claude-(?:[a-z]+-4-[7-9]|[a-z]+-[5-9])(?!\d)")
 
-CACHING: Final[frozenset[Family]] = frozenset({"anthropic", "nova", "unknown"})
+CACHING: Final[frozenset[Family]] = frozenset({"anthropic", "nova", "nova-2", "unknown"})
 """Families that take cache points; of an unknown one the client must know."""
+CACHING_EVERYWHERE: Final[frozenset[Family]] = frozenset({"anthropic", "unknown"})
+"""Those that take them among the tools as well, and with a time to keep them."""
+TAKES_REASONING: Final[frozenset[Family]] = frozenset({"anthropic", "openai", "unknown"})
+"""Those that want their signed reasoning back; the others refuse it."""
+KEEPS_FORMATS: Final[frozenset[Family]] = frozenset({"gpt-oss", "openai", "other"})
+"""Those that cannot be made to call one tool, but be held to a format of the answer."""
+NOVA: Final[frozenset[Family]] = frozenset({"nova", "nova-2"})
+
+
+def telling_name(model: str, alias: str = "") -> str:
+    """What says whose a model is: its id, or what it is called here when the id is an ARN that does not tell."""
+    return next((name for name in (alias, model) if any(mark in name for mark, _ in _MARKS)), alias or model)
 
 
 def family_of(model: str, alias: str = "") -> Family:
-    """By the id, or by what the model is called here when the id is an ARN that does not tell."""
-    for name in (alias, model):
-        for mark, family in _MARKS:
-            if mark in name:
-                return family
-    return "other" if _MAKER.search(alias or model) and not (alias or model).startswith("arn:") else "unknown"
+    """By the name that tells."""
+    name = telling_name(model, alias)
+    found = next((family for mark, family in _MARKS if mark in name), None)
+    if found is not None:
+        return found
+    return "other" if _MAKER.search(name) and not name.startswith("arn:") else "unknown"
 
 
 def takes_sampling(model: str) -> bool:

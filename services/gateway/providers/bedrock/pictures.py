@@ -8,20 +8,36 @@ import msgspec
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.bedrock.errors import fault_in
 from services.gateway.providers.bedrock.families import family_of
-from services.gateway.providers.bedrock.several import answers_in
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.chat.completion import failed_answer, unix_now
 from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import Operation
+from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import Target
+from services.gateway.providers.several import answers_in
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens
 
 MAX_PICTURES: Final = 5
 _RATIOS: Final = ("16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
-_IGNORED: Final = ("style", "background", "moderation", "output_compression", "user", "output_format")
+_STABILITY: Final = frozenset(
+    {
+        "prompt",
+        "n",
+        "size",
+        "response_format",
+        "stream",
+        "seed",
+        "negative_prompt",
+        "image",
+        "image[]",
+        "mask",
+    }
+)
+_AMAZON: Final = _STABILITY | {"quality", "mask_prompt"}
+"""What each maker's models take, or have refused below."""
 _STRENGTH: Final = 0.7
 """How far Stability's models may leave the picture that they start from: 0 not at all, 1 altogether."""
 _PREMIUM: Final = frozenset({"hd", "high", "premium"})
@@ -43,15 +59,15 @@ def picture_bodies(operation: Operation, target: Target, body: ParsedBody) -> tu
         raise BadRequest("`prompt` must say what to draw.", param="prompt")
     if body.n > MAX_PICTURES:
         raise BadRequest(f"`n` cannot be above {MAX_PICTURES} with this model.", param="n")
-    dropped = [name for name in _IGNORED if name in body]
+    if body.stream:
+        raise BadRequest("`stream` cannot be used with this model: pictures come whole.", param="stream")
+    family = family_of(target.model, target.alias)
+    dropped = left_over(body, _STABILITY if family == "stability" else _AMAZON)
     if body.text("response_format") == "url":
         dropped.append("response_format")  # there are no addresses: the picture itself is the answer
-    family = family_of(target.model, target.alias)
     if family in ("nova", "titan"):
         return [msgspec.json.encode(_amazon(prompt, body))], dropped
     if family == "stability" and operation is not Operation.IMAGE_VARIATIONS:
-        if "quality" in body:
-            dropped.append("quality")
         return [msgspec.json.encode(_stability(prompt, body, dropped))] * body.n, dropped
     raise Unsupported(f"{target.provider.name} draws no pictures with the model {target.model}.")
 
@@ -93,7 +109,7 @@ def _amazon(prompt: str, body: ParsedBody) -> dict[str, Any]:
         return {"taskType": "TEXT_IMAGE", "textToImageParams": text, "imageGenerationConfig": config}
     sources, part = _sources(body), body.text("mask_prompt")
     if part:
-        text |= {"image": sources[0], "maskPrompt": part}
+        text |= {"image": _only(sources), "maskPrompt": part}
         return {"taskType": "INPAINTING", "inPaintingParams": text, "imageGenerationConfig": config}
     text["images"] = sources
     return {"taskType": "IMAGE_VARIATION", "imageVariationParams": text, "imageGenerationConfig": config}
@@ -116,7 +132,7 @@ def _stability(prompt: str, body: ParsedBody, dropped: list[str]) -> dict[str, A
         request["negative_prompt"] = negative
     if isinstance(body, MultipartBody):
         request.pop("aspect_ratio", None)  # the picture's own
-        request |= {"mode": "image-to-image", "image": _sources(body)[0], "strength": _STRENGTH}
+        request |= {"mode": "image-to-image", "image": _only(_sources(body)), "strength": _STRENGTH}
     return request
 
 
@@ -130,6 +146,12 @@ def _sources(body: MultipartBody) -> list[str]:
     if not pictures or not all(pictures):
         raise BadRequest("`image` must hold the picture to start from.", param="image")
     return [base64.b64encode(picture).decode() for picture in pictures]
+
+
+def _only(pictures: list[str]) -> str:
+    if len(pictures) > 1:
+        raise BadRequest("`image` must hold one picture only with this model.", param="image")
+    return pictures[0]
 
 
 def _size(body: ParsedBody) -> tuple[int, int] | None:

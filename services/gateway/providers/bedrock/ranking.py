@@ -10,10 +10,7 @@ from services.gateway.providers.bedrock.location import Place
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.completion import failed_answer, new_id
 from services.gateway.providers.errors import BadRequest
-from services.gateway.providers.estimate import estimate_prompt
-from services.gateway.providers.operations import Operation
 from services.gateway.providers.rerank import Ranked, read_rerank, rerank_fields
-from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 
 MAX_DOCUMENTS: Final = 1_000
@@ -58,14 +55,15 @@ def ranking_body(place: Place, body: JsonBody) -> bytes:
 
 
 def read_ranking(body: JsonBody, answer: bytes) -> OpenAIAnswer:
-    """Never raises: an answer that cannot be read has its `error` set. Bedrock reports no usage of it."""
+    """Never raises: an answer that cannot be read has its `error` set."""
     try:
         found = _results.decode(answer).results
     except msgspec.DecodeError:
         return failed_answer(answer, fault_in(answer) or unreadable_answer())
-    usage = Usage(estimate_prompt(Operation.RERANK, body), estimated=True)
+    request = read_rerank(body)
+    usage = request.usage
     fields = rerank_fields(
-        read_rerank(body),
+        request,
         [Ranked(one.index, one.relevanceScore) for one in found],
         id=new_id("rerank-"),
         model=body.model,

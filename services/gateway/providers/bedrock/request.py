@@ -6,19 +6,29 @@ from typing import Any, Final
 
 import msgspec
 
+from services.gateway.providers.anthropic.models import traits_of
 from services.gateway.providers.bedrock.content import Blocks, addresses
-from services.gateway.providers.bedrock.families import Family, family_of, takes_sampling
+from services.gateway.providers.bedrock.families import (
+    KEEPS_FORMATS,
+    NOVA,
+    Family,
+    family_of,
+    takes_sampling,
+    telling_name,
+)
 from services.gateway.providers.bedrock.messages import conversation
-from services.gateway.providers.bedrock.thinking import adaptive_effort, thinking
+from services.gateway.providers.bedrock.thinking import OFF, adaptive_effort, thinking, thinks_hard
 from services.gateway.providers.bedrock.tools import native_format, tool_config, wants_structure
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.policy import CHANGES_MEANING, Fit, Policy, fit
-from services.gateway.providers.chat.request import ChatRequest, read_chat
+from services.gateway.providers.chat.request import ChatRequest, JsonObjectFormat, read_chat
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.port import Target
 
 _PASSED_ON: Final = ("guardrailConfig", "performanceConfig", "additionalModelResponseFieldPaths")
 """Converse's own parameters, which a client may send under their own names."""
+_ONLY_JSON: Final = "Answer with one JSON object and nothing else: no text and no code fence around it."
+"""For models that take a schema, but no JSON without one."""
 _EXTRA_FIELDS: Final = "additionalModelRequestFields"
 POLICY: Final = Policy(
     provider="Bedrock",
@@ -58,20 +68,25 @@ def converse_request(target: Target, body: JsonBody) -> ConverseRequest:
     """Raises BadRequest naming the field that Converse cannot take."""
     chat = read_chat(body)
     fitted = fit(POLICY, chat)
-    family = family_of(target.model, target.alias)
+    model = telling_name(target.model, target.alias)
+    family = family_of(model)
     blocks = Blocks(fitted, family, target.fetched)
     system, messages = conversation(chat, blocks)
-    extra = thinking(chat, family, target.model, fitted)
-    thinks = "thinking" in extra
+    extra = thinking(chat, family, model, fitted)
+    thinks = extra.get("thinking", OFF) != OFF
     params: dict[str, Any] = {"messages": messages}
     if system:
         params["system"] = system
-    config = tool_config(chat, messages, blocks, fitted, native=thinks)
+    strictly = family == "anthropic" and traits_of(model).schemas
+    native = thinks or family in KEEPS_FORMATS
+    config = tool_config(chat, messages, blocks, fitted, native=native, keeps_strictly=strictly)
     if config is not None:
         params["toolConfig"] = config
-    if output := _output(chat, family, target.model, fitted, thinks=thinks):
+    if output := _output(chat, family, model, fitted, native=native, thinks=thinks):
         params["outputConfig"] = output
-    if inference := _inference(chat, family, target.model, fitted, extra, thinks=thinks):
+    if native and not thinks and isinstance(chat.response_format, JsonObjectFormat):
+        params["system"] = [*system, {"text": _ONLY_JSON}]
+    if inference := _inference(chat, family, model, fitted, extra, thinks=thinks):
         params["inferenceConfig"] = inference
     _add_rest(params, chat, body, target, fitted)
     extra |= _own_object(body, _EXTRA_FIELDS)
@@ -80,13 +95,16 @@ def converse_request(target: Target, body: JsonBody) -> ConverseRequest:
     return ConverseRequest(params, fitted.dropped)
 
 
-def _output(chat: ChatRequest, family: Family, model: str, fitted: Fit, *, thinks: bool) -> dict[str, Any]:
+def _output(
+    chat: ChatRequest, family: Family, model: str, fitted: Fit, *, native: bool, thinks: bool
+) -> dict[str, Any]:
     output: dict[str, Any] = {}
-    if thinks and wants_structure(chat):
-        native = native_format(chat)
-        if native is None:
+    if native and wants_structure(chat):
+        form = native_format(chat)
+        if form is not None:
+            output["textFormat"] = form
+        elif thinks:
             fitted.refuse("response_format", "a model that thinks needs a schema for it")
-        output["textFormat"] = native
     effort = adaptive_effort(chat, family, model) if thinks else ""
     if effort:
         output["effort"] = effort
@@ -108,7 +126,7 @@ def _inference(
         fitted.drop("stop")
     if stops:
         found["stopSequences"] = stops
-    if thinks or not takes_sampling(model):
+    if thinks or thinks_hard(extra) or not takes_sampling(model):
         for name in ("temperature", "top_p", "top_k"):
             if name in chat.names:
                 fitted.drop(name)
@@ -130,7 +148,7 @@ def _sample(
         return
     if family == "anthropic":
         extra["top_k"] = chat.top_k
-    elif family == "nova":
+    elif family in NOVA:
         extra["inferenceConfig"] = {"topK": chat.top_k}
     else:
         fitted.drop("top_k")

@@ -15,9 +15,9 @@ from services.gateway.providers.bedrock.credentials import (
     Identity,
     static_keys,
 )
-from services.gateway.providers.bedrock.location import SIGNING_NAME
-from services.gateway.providers.bedrock.several import Whole
+from services.gateway.providers.bedrock.location import SIGNING_NAME, region_of
 from services.gateway.providers.port import Target
+from services.gateway.providers.several import Whole
 from services.gateway.upstream.port import (
     UpstreamClient,
     UpstreamConnectFailed,
@@ -105,6 +105,6 @@ def authorised(
         role_arn=options.get("role_arn", ""),
         external_id=options.get("external_id", ""),
         role_session_name=options.get("role_session_name", ""),
-        region=region,
+        region=region_of(target.provider),
     )
     return AwsRequest(method, url, headers, body, target.timeouts, identity=identity, region=region)

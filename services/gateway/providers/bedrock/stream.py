@@ -1,5 +1,6 @@
 """The events of ConverseStream, cut out of AWS's binary frames."""
 
+import base64
 import struct
 from typing import Any, Final
 
@@ -10,11 +11,12 @@ from services.gateway.providers.bedrock.answer import (
     TokenUsage,
     citation,
     finish_reason,
+    picture,
     redacted,
     signed_text,
     tokens_of,
 )
-from services.gateway.providers.bedrock.errors import fault_in, named_error
+from services.gateway.providers.bedrock.errors import broken_answer, fault_in, named_error
 from services.gateway.providers.bedrock.tools import ANSWER_TOOL
 from services.gateway.providers.chat.completion import new_id
 from services.gateway.providers.chat.translate import (
@@ -33,6 +35,7 @@ from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_stream
 
 MAX_PLAIN_BYTES: Final = 1_048_576
+_COUNTS_CACHED: Final = "openai."
 _FRAME_STARTS: Final = (0, 1)
 """The first byte of a frame is the highest of its length, which is below 32 MB."""
 
@@ -43,8 +46,13 @@ class _ToolStart(msgspec.Struct):
     type: str | None = None
 
 
+class _ImageStart(msgspec.Struct):
+    format: str
+
+
 class _Start(msgspec.Struct):
     toolUse: _ToolStart | None = None
+    image: _ImageStart | None = None
 
 
 class _BlockStart(msgspec.Struct):
@@ -62,11 +70,20 @@ class _ReasoningPiece(msgspec.Struct, gc=False):
     redactedContent: bytes | None = None
 
 
+class _ImageSource(msgspec.Struct):
+    data: bytes | None = msgspec.field(name="bytes", default=None)
+
+
+class _ImagePiece(msgspec.Struct):
+    source: _ImageSource = msgspec.field(default_factory=_ImageSource)
+
+
 class _Piece(msgspec.Struct):
     text: str | None = None
     toolUse: _ToolInput | None = None
     reasoningContent: _ReasoningPiece | None = None
     citation: dict[str, Any] | None = None
+    image: _ImagePiece | None = None
 
 
 class _BlockDelta(msgspec.Struct):
@@ -98,6 +115,8 @@ class _OpenBlock(msgspec.Struct):
     reasoning: list[str] = []
     signature: str = ""
     redacted: bytes = b""
+    picture: bytes = b""
+    picture_format: str = ""
 
 
 _block_start: Final = msgspec.json.Decoder(_BlockStart)
@@ -110,7 +129,9 @@ _metadata: Final = msgspec.json.Decoder(_Metadata)
 class ConverseStream:
     """See StreamTranslator."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        """`model` as the client called it. Streams of OpenAI's models count what is cached in the input already."""
+        self._includes_cached = _COUNTS_CACHED in model
         self.id = new_id("chatcmpl-")
         self.model = ""
         self.usage: Usage | None = None
@@ -120,6 +141,7 @@ class ConverseStream:
         self._buffer = EventStreamBuffer()
         self._plain: bytes | None = None
         self._begun = False
+        self._broken: UpstreamError | None = None
         self._open: dict[int, _OpenBlock] = {}
         self._calls = 0
         self._details = 0
@@ -148,6 +170,7 @@ class ConverseStream:
     def end(self) -> list[Delta]:
         if self._plain is not None:
             self.error = fault_in(self._plain) or unreadable_stream("it sent something else")
+        self.error = self.error or self._broken
         return []
 
     def _event(self, message: EventStreamMessage, out: list[Delta]) -> None:
@@ -163,18 +186,28 @@ class ConverseStream:
         elif kind == "messageStart":
             out.append(RoleDelta())
         elif kind == "messageStop":
-            reason = _message_stop.decode(payload).stopReason
-            out.append(FinishDelta(finish_reason(reason, calls=self._calls > 0)))
-            self.whole = True
+            self._end(_message_stop.decode(payload).stopReason, out)
         elif kind == "metadata":
             usage = _metadata.decode(payload).usage
-            self.usage = tokens_of(usage) if usage is not None else None
+            if usage is not None:
+                self.usage = tokens_of(usage, includes_cached=self._includes_cached)
+            self.whole = self.whole or self._broken is not None
             self.ended = self.whole
+            self.error = self._broken
         elif kind is None:
             self.error = _failure(headers, payload)
 
+    def _end(self, reason: str, out: list[Delta]) -> None:
+        """The message is over; what it used is still to come."""
+        self._broken = broken_answer(reason)
+        self.whole = self._broken is None
+        if self.whole:
+            out.append(FinishDelta(finish_reason(reason, calls=self._calls > 0)))
+
     def _start(self, event: _BlockStart, out: list[Delta]) -> None:
         block = self._open[event.contentBlockIndex] = _OpenBlock(reasoning=[])
+        if event.start.image is not None:
+            block.picture_format = event.start.image.format
         use = event.start.toolUse
         if use is None:
             return
@@ -199,6 +232,8 @@ class ConverseStream:
             _reason(block, piece.reasoningContent, out)
         elif piece.citation is not None and (shown := citation(piece.citation)) is not None:
             out.append(ExtraDelta({"annotations": [shown]}))
+        elif piece.image is not None:
+            block.picture += piece.image.source.data or b""
 
     def _input(self, block: _OpenBlock, text: str, out: list[Delta]) -> None:
         block.has_input = block.has_input or bool(text)
@@ -211,8 +246,11 @@ class ConverseStream:
         block = self._open.pop(index, None)
         if block is None:
             return
-        if block.call >= 0 and not block.has_input:
-            out.append(ToolCallArguments(block.call, "{}"))
+        if not block.has_input:
+            self._input(block, "{}", out)
+        if block.picture:
+            data = base64.b64encode(block.picture).decode()
+            out.append(ExtraDelta({"images": [picture(block.picture_format, data)]}))
         if block.redacted:
             out.append(SignatureDelta(redacted(block.redacted, self._details)))
             self._details += 1

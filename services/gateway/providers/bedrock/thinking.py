@@ -1,5 +1,6 @@
 """Reasoning: each maker has its own fields for it, which Converse passes through."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from services.gateway.providers.anthropic.models import Traits, traits_of
@@ -16,22 +17,41 @@ _THREE: Final[dict[Effort, str]] = {
     "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
 }  # fmt: skip
 _NAMES: Final = ("reasoning_effort", "reasoning", "thinking")
+OFF: Final = {"type": "disabled"}
 
 
 def thinking(chat: ChatRequest, family: Family, model: str, fit: Fit) -> dict[str, Any]:
-    """Further fields of the model that make it think; empty: it shall not, or cannot. Raises BadRequest."""
+    """Further fields of the model that make it think, or not; empty: as it likes. Raises BadRequest."""
     effort, budget = chat.effort, chat.thinking_budget
-    if budget == 0 or (effort in (None, "none") and budget is None):
+    if effort is None and budget is None:
         return {}
+    if budget == 0 or (effort == "none" and budget is None):
+        return _off(family, model)
     if family == "anthropic":
         return _claude(chat, effort, budget, model, fit)
     level = _THREE.get(effort or "medium", "medium")
-    if family == "nova":
+    if family == "nova-2":
+        # The highest takes no limit on tokens: the client's counts for more than its wish.
+        level = "medium" if level == "high" and chat.limit is not None else level
         return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": level}}
     if family == "gpt-oss":
         return {"reasoning_effort": level}
+    if family == "openai":
+        return {"reasoning": {"effort": "low" if effort == "minimal" else effort or "medium"}}
     _drop(chat, fit)
     return {}
+
+
+def thinks_hard(extra: Mapping[str, Any]) -> bool:
+    """With the highest effort Nova takes no sampling."""
+    return bool(extra.get("reasoningConfig", {}).get("maxReasoningEffort") == "high")
+
+
+def _off(family: Family, model: str) -> dict[str, Any]:
+    """For models that think unless they are told not to."""
+    if family == "openai":
+        return {"reasoning": {"effort": "none"}}
+    return {"thinking": OFF} if family == "anthropic" and traits_of(model).adaptive else {}
 
 
 def adaptive_effort(chat: ChatRequest, family: Family, model: str) -> str:
@@ -57,12 +77,15 @@ def _claude(
     if traits.adaptive:
         if budget is not None and budget > 0:
             fit.drop(asked)
-        return {"thinking": {"type": "adaptive", "display": "summarized"}}
+        hidden = chat.reasoning is not None and chat.reasoning.exclude
+        return {"thinking": {"type": "adaptive", "display": "omitted" if hidden else "summarized"}}
     if budget is None:
         return _within_limit(chat, _BUDGETS.get(effort or "medium", MIN_BUDGET), fit)
     budget = MIN_BUDGET if budget < 0 else budget
     if budget < MIN_BUDGET:
         fit.refuse(asked, f"the least budget to think with is {MIN_BUDGET} tokens")
+    if chat.limit is not None and budget >= chat.limit:
+        fit.refuse(asked, "the budget to think with must be below the limit on completion tokens")
     return _enabled(budget)
 
 

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.gateway.providers.anthropic.schema import accepted_schema
 from services.gateway.providers.bedrock.content import Blocks
 from services.gateway.providers.bedrock.messages import called_names, speaks_of_tools, tool_name
 from services.gateway.providers.chat.policy import Fit
@@ -39,10 +40,19 @@ def forces_tool(chat: ChatRequest) -> bool:
 
 
 def tool_config(
-    chat: ChatRequest, messages: list[dict[str, Any]], blocks: Blocks, fit: Fit, *, native: bool
+    chat: ChatRequest,
+    messages: list[dict[str, Any]],
+    blocks: Blocks,
+    fit: Fit,
+    *,
+    native: bool,
+    keeps_strictly: bool,
 ) -> _ToolSpec | None:
-    """`toolConfig`; None where there is nothing to call. `native`: a structured answer is asked for elsewhere."""
-    tools, choice = _client_tools(chat, blocks, fit), _choice(chat)
+    """`toolConfig`; None where there is nothing to call. `native`: a structured answer is asked for elsewhere.
+
+    `keeps_strictly`: the model can be held to the schema of a tool.
+    """
+    tools, choice = _client_tools(chat, blocks, fit, keeps_strictly=keeps_strictly), _choice(chat)
     if chat.tool_choice == "none" and chat.tools:
         if speaks_of_tools(messages):
             fit.refuse(
@@ -66,12 +76,12 @@ def tool_config(
 
 
 def native_format(chat: ChatRequest) -> dict[str, Any] | None:
-    """`outputConfig.textFormat`, for models that think: they cannot be forced to call a tool."""
+    """`outputConfig.textFormat`, for models that cannot be forced to call a tool; None for JSON without a schema."""
     asked = chat.response_format
     if not isinstance(asked, JsonSchemaFormat):
         return None
     schema: dict[str, Any] = {
-        "schema": msgspec.json.encode(asked.json_schema.schema or _ANY_OBJECT).decode(),
+        "schema": msgspec.json.encode(accepted_schema(asked.json_schema.schema or _ANY_OBJECT)).decode(),
         "name": asked.json_schema.name,
     }
     if asked.json_schema.description:
@@ -79,7 +89,7 @@ def native_format(chat: ChatRequest) -> dict[str, Any] | None:
     return {"type": "json_schema", "structure": {"jsonSchema": schema}}
 
 
-def _client_tools(chat: ChatRequest, blocks: Blocks, fit: Fit) -> list[_ToolSpec]:
+def _client_tools(chat: ChatRequest, blocks: Blocks, fit: Fit, *, keeps_strictly: bool) -> list[_ToolSpec]:
     allowed: set[str] | None = None
     if isinstance(chat.tool_choice, AllowedToolChoice):
         allowed = {tool.function.name for tool in chat.tool_choice.allowed_tools.tools}
@@ -90,14 +100,22 @@ def _client_tools(chat: ChatRequest, blocks: Blocks, fit: Fit) -> list[_ToolSpec
         if name == ANSWER_TOOL:
             fit.refuse(where, "the gateway needs this name for itself")
         if allowed is None or name in allowed:
-            found += [_client_spec(tool, fit), *blocks.cache_point(tool.cache_control)]
+            found += [_client_spec(tool, fit, keeps_strictly=keeps_strictly)]
+            found += blocks.cache_point(tool.cache_control, of_tool=True)
     return found
 
 
-def _client_spec(tool: Tool, fit: Fit) -> _ToolSpec:
-    if tool.function.strict:
+def _client_spec(tool: Tool, fit: Fit, *, keeps_strictly: bool) -> _ToolSpec:
+    name, description = tool.function.name, tool.function.description or ""
+    schema = tool.function.parameters or _ANY_OBJECT
+    if not tool.function.strict:
+        return _spec(name, description, schema)
+    if not keeps_strictly:
         fit.drop("strict")
-    return _spec(tool.function.name, tool.function.description or "", tool.function.parameters or _ANY_OBJECT)
+        return _spec(name, description, schema)
+    spec = _spec(name, description, accepted_schema(schema, "tools"))
+    spec["toolSpec"]["strict"] = True
+    return spec
 
 
 def _choice(chat: ChatRequest) -> _ToolSpec | None:
@@ -119,7 +137,7 @@ def _answer_tool(chat: ChatRequest) -> _ToolSpec:
 
 
 def _spec(name: str, description: str, schema: dict[str, Any]) -> _ToolSpec:
-    spec: _ToolSpec = {"name": name, "inputSchema": {"json": schema}}
+    spec: _ToolSpec = {"name": name, "inputSchema": {"json": {"type": "object", **schema}}}
     if description.strip():
         spec["description"] = description
     return {"toolSpec": spec}

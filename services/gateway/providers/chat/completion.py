@@ -67,9 +67,9 @@ def chat_answer(
     )
 
 
-def failed_answer(body: bytes, error: UpstreamError) -> OpenAIAnswer:
-    """An answer that is an error, or that nobody can read."""
-    return OpenAIAnswer(body, "application/json", Usage(Tokens(), estimated=True), error=error)
+def failed_answer(body: bytes, error: UpstreamError, usage: Usage | None = None) -> OpenAIAnswer:
+    """An answer that is an error, or that nobody can read. `usage`: what it cost all the same, where that is known."""
+    return OpenAIAnswer(body, "application/json", usage or Usage(Tokens(), estimated=True), error=error)
 
 
 def chat_usage(usage: Usage) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The Gemini API of Google AI Studio: `generateContent` and its relatives, with an API key."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,14 +19,24 @@ from services.gateway.providers.gemini.audio import (
     transcript_body,
 )
 from services.gateway.providers.gemini.contents import addresses_in
-from services.gateway.providers.gemini.embeddings import batch_body, read_embeddings
+from services.gateway.providers.gemini.embeddings import TAKEN, batch_bodies, read_embeddings
 from services.gateway.providers.gemini.errors import error_of_answer
 from services.gateway.providers.gemini.images import picture_body, read_pictures
 from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.gemini.stream import GeminiTranslator
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import PICTURES, Operation
-from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.parameters import left_over
+from services.gateway.providers.port import (
+    Adapter,
+    Answer,
+    ListsInParts,
+    Prepared,
+    Relay,
+    RelayOptions,
+    Target,
+)
+from services.gateway.providers.several import prepared
 from services.gateway.providers.wire_errors import unreadable_answer
 from services.gateway.upstream.port import UpstreamRequest
 
@@ -39,8 +50,9 @@ class _Model(msgspec.Struct, rename="camel"):
     supported_generation_methods: list[str] | None = None
 
 
-class _ModelList(msgspec.Struct):
+class _ModelList(msgspec.Struct, rename="camel"):
     models: list[_Model] = []
+    next_page_token: str = ""
 
 
 _models: Final = msgspec.json.Decoder(_ModelList)
@@ -54,9 +66,13 @@ class GeminiAdapter:
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
         refuse_unknown(operation, target)
+        resource = _resource(target.model_on_wire)
+        if operation is Operation.EMBEDDINGS and isinstance(body, JsonBody):
+            bodies = batch_bodies(body, resource)
+            request = _post(target, resource, "batchEmbedContents", bodies[0])
+            return prepared(request, bodies, left_over(body, TAKEN))
         method, wire, dropped = _wire(operation, target, body)
-        url = f"{target.provider.base_url.rstrip('/')}/{quote(_resource(target.model_on_wire), safe='/')}:{method}"
-        request = UpstreamRequest("POST", url, headers_of(target), msgspec.json.encode(wire), target.timeouts)
+        request = _post(target, resource, method, msgspec.json.encode(wire))
         return Prepared(request, method == STREAM, dropped)
 
     def read_answer(
@@ -65,7 +81,7 @@ class GeminiAdapter:
         return read_gemini_answer(operation, body, answer)
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
-        return TranslatedRelay(options, GeminiTranslator())
+        return TranslatedRelay(options, GeminiTranslator(options.model))
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return error_of_answer(status, headers, body)
@@ -74,14 +90,17 @@ class GeminiAdapter:
         url = f"{target.provider.base_url.rstrip('/')}/models?pageSize=1000"
         return UpstreamRequest("GET", url, headers_of(target), None, target.timeouts)
 
+    def next_models_request(
+        self, target: Target, asked: UpstreamRequest, answer: bytes
+    ) -> UpstreamRequest | None:
+        page = _listed(answer).next_page_token
+        first = self.models_request(target)
+        return replace(first, url=f"{first.url}&pageToken={quote(page, safe='')}") if first and page else None
+
     def read_models(self, answer: bytes) -> tuple[str, ...]:
-        try:
-            listed = _models.decode(answer).models
-        except msgspec.DecodeError as error:
-            raise unreadable_answer() from error
         usable = (
             model.name.removeprefix("models/")
-            for model in listed
+            for model in _listed(answer).models
             if model.supported_generation_methods is None
             or any(method in _USED for method in model.supported_generation_methods)
         )
@@ -98,11 +117,14 @@ def _wire(
             return GENERATE, *transcript_body(body)
     elif operation is Operation.CHAT:
         return STREAM if body.stream else GENERATE, *chat_body(read_chat(body), model, target.fetched)
-    elif operation is Operation.EMBEDDINGS:
-        return "batchEmbedContents", batch_body(body, _resource(model)), ()
     elif operation is Operation.SPEECH:
         return GENERATE, *speech_body(body)
     return picture_body(body, model)
+
+
+def _post(target: Target, resource: str, method: str, body: bytes) -> UpstreamRequest:
+    url = f"{target.provider.base_url.rstrip('/')}/{quote(resource, safe='/')}:{method}"
+    return UpstreamRequest("POST", url, headers_of(target), body, target.timeouts)
 
 
 def read_gemini_answer(operation: Operation, body: ParsedBody, answer: bytes) -> Answer:
@@ -140,11 +162,18 @@ def headers_of(target: Target) -> dict[str, str]:
     return headers
 
 
+def _listed(answer: bytes) -> _ModelList:
+    try:
+        return _models.decode(answer)
+    except msgspec.DecodeError as error:
+        raise unreadable_answer() from error
+
+
 def _resource(model: str) -> str:
     """`models/...`; a tuned model names its own collection."""
     return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
 
 
-def proves_port(adapter: GeminiAdapter) -> Adapter:
-    """Makes the type checker prove that the adapter fits its port."""
-    return adapter
+def proves_port(adapter: GeminiAdapter) -> tuple[Adapter, ListsInParts]:
+    """Makes the type checker prove that the adapter fits its ports."""
+    return adapter, adapter

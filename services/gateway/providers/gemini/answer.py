@@ -9,7 +9,7 @@ from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.completion import Said, chat_answer, failed_answer
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_answer
-from services.gateway.providers.gemini.errors import empty_answer, error_inside
+from services.gateway.providers.gemini.errors import empty_answer, error_in_text, error_inside
 from services.gateway.providers.gemini.parts import (
     FAULTS,
     annotations_of,
@@ -19,7 +19,7 @@ from services.gateway.providers.gemini.parts import (
     signature_detail,
     text_of,
 )
-from services.gateway.providers.gemini.usage import finish_reason_of, usage_of
+from services.gateway.providers.gemini.usage import finish_reason_of, searches_in, usage_of
 from services.gateway.providers.gemini.wire import (
     Candidate,
     GenerateResponse,
@@ -37,27 +37,39 @@ def read_generated(answer: bytes) -> GenerateResponse | UpstreamError:
     try:
         response = generate_response.decode(answer)
     except msgspec.DecodeError:
-        return unreadable_answer()
+        return error_in_text(answer) or unreadable_answer()
     error = error_inside(bytes(response.error))
     return response if error is None else error
+
+
+def failed(answer: bytes, error: UpstreamError) -> OpenAIAnswer:
+    """An answer that is an error, with what Google says that it cost all the same."""
+    try:
+        reported = generate_response.decode(answer).usage_metadata
+    except msgspec.DecodeError:
+        reported = None  # nobody can say
+    return failed_answer(answer, error, usage_of(reported) if reported is not None else None)
 
 
 def read_chat_answer(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read has its `error` set."""
     response = read_generated(answer)
     if isinstance(response, UpstreamError):
-        return failed_answer(answer, response)
+        return failed(answer, response)
     fault = next((one for one in response.candidates if one.finish_reason in FAULTS), None)
     if fault is not None:
-        return failed_answer(answer, empty_answer(fault.finish_reason, fault.finish_message))
+        return failed(answer, empty_answer(fault.finish_reason, fault.finish_message))
     choices = [said_of(one) for one in sorted(response.candidates, key=lambda one: one.index)]
     if not choices:
         if not blocked(response.prompt_feedback):
-            return failed_answer(answer, empty_answer("NO_CANDIDATES"))
+            return failed(answer, empty_answer("NO_CANDIDATES"))
         choices = [Said(refusal=block_message(response.prompt_feedback), finish_reason="content_filter")]
-    model = response.model_version or body.model
-    reported = response.usage_metadata
-    usage = usage_of(reported) if reported is not None else Usage(Tokens(), estimated=True)
+    model, reported = response.model_version or body.model, response.usage_metadata
+    images = sum(len(said.extras.get("images", ())) for said in choices)
+    searches = sum(searches_in(one.grounding_metadata, model) for one in response.candidates)
+    usage = Usage(Tokens(), estimated=True)
+    if reported is not None:
+        usage = usage_of(reported, images=images, searches=searches)
     result = chat_answer(model=model, choices=choices, usage=usage, id=response.response_id)
     if reported is None:
         usage = estimate_answer(Operation.CHAT, body, result.body)

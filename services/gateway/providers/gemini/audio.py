@@ -9,16 +9,16 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody, ParsedBody
-from services.gateway.providers.chat.completion import failed_answer
 from services.gateway.providers.errors import BadRequest, UpstreamError
 from services.gateway.providers.estimate import estimate_answer
-from services.gateway.providers.gemini.answer import block_message, blocked, read_generated
+from services.gateway.providers.gemini.answer import block_message, blocked, failed, read_generated
 from services.gateway.providers.gemini.contents import inline
 from services.gateway.providers.gemini.errors import empty_answer
 from services.gateway.providers.gemini.usage import usage_of
 from services.gateway.providers.gemini.wire import GenerateResponse, Part
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import Operation
+from services.gateway.providers.parameters import left_over
 from services.gateway.providers.usage import Usage, usage_json
 from services.gateway.providers.wire_errors import unreadable_answer
 
@@ -34,6 +34,8 @@ _TYPES: Final = {
     "m4a": "audio/mp4", "mp4": "audio/mp4", "webm": "audio/webm", "mpga": "audio/mp3", "mpeg": "audio/mpeg", "aac": "audio/aac",
 }  # fmt: skip
 _ASKED: Final = "Write down word for word what is said in this recording. Answer with these words only."
+_SPOKEN: Final = frozenset({"input", "voice", "instructions", "response_format", "stream_format"})
+_HEARD: Final = frozenset({"file", "language", "prompt", "response_format", "stream", "temperature"})
 _PLAIN: Final = "text/plain; charset=utf-8"
 
 
@@ -44,7 +46,7 @@ def speech_body(body: JsonBody) -> Built:
         raise BadRequest("`input` must be the text to speak.", param="input")
     if body.text("stream_format") == "sse":
         raise BadRequest("`stream_format` cannot be 'sse' with this model.", param="stream_format")
-    dropped = ["speed"] if "speed" in body else []
+    dropped = left_over(body, _SPOKEN)
     if (body.text("response_format") or "wav") not in ("wav", "pcm"):
         dropped.append("response_format")  # there is no encoder here: it is always uncompressed
     voice = body.text("voice") or "alloy"
@@ -72,23 +74,26 @@ def transcript_body(body: MultipartBody) -> Built:
         asked += f" For spelling: {hint}"
     ending = (file.filename or "").rpartition(".")[2].lower()
     data = base64.b64encode(body.content_of(file)).decode()
-    parts = [inline(_TYPES.get(ending, "audio/wav"), data), {"text": asked}]
-    dropped = [name for name in ("timestamp_granularities[]", "include[]") if name in body]
-    return {"contents": [_turn(*parts)]}, tuple(dropped)
+    wire: dict[str, Any] = {
+        "contents": [_turn(inline(_TYPES.get(ending, "audio/wav"), data), {"text": asked})]
+    }
+    if temperature := body.text("temperature"):
+        wire["generationConfig"] = {"temperature": _temperature(temperature)}
+    return wire, tuple(left_over(body, _HEARD))
 
 
 def read_speech(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read, or is silent, has its `error` set."""
     response = _spoken(answer)
     if isinstance(response, UpstreamError):
-        return failed_answer(answer, response)
+        return failed(answer, response)
     sounds = [part.inline_data for part in _parts(response) if part.inline_data is not None]
     if not sounds:
-        return failed_answer(answer, empty_answer("NO_AUDIO"))
+        return failed(answer, empty_answer("NO_AUDIO"))
     try:
         sound = b"".join(base64.b64decode(one.data) for one in sounds)
     except (binascii.Error, ValueError):
-        return failed_answer(answer, unreadable_answer())
+        return failed(answer, unreadable_answer())
     usage = _usage(Operation.SPEECH, body, response, answer)
     if isinstance(body, JsonBody) and body.text("response_format") == "pcm":
         return OpenAIAnswer(sound, "audio/pcm", usage)
@@ -99,7 +104,7 @@ def read_transcript(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read has its `error` set."""
     response = _spoken(answer)
     if isinstance(response, UpstreamError):
-        return failed_answer(answer, response)
+        return failed(answer, response)
     text = "".join(part.text or "" for part in _parts(response)).strip()
     usage = _usage(Operation.TRANSCRIPTIONS, body, response, answer)
     if body.text("response_format") == "text":
@@ -110,6 +115,16 @@ def read_transcript(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
         "usage": msgspec.Raw(msgspec.json.encode(counts)),
     }
     return OpenAIAnswer(msgspec.json.encode(fields), "application/json", usage, fields=fields)
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise BadRequest("`temperature` must be a number.", param="temperature") from error
+    if not 0 <= value <= 2:
+        raise BadRequest("`temperature` must be from 0 to 2.", param="temperature")
+    return value
 
 
 def _turn(*parts: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import array
 import base64
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,12 +16,17 @@ from services.gateway.providers.estimate import estimate_answer
 from services.gateway.providers.gemini.errors import empty_answer, error_inside
 from services.gateway.providers.gemini.wire import Embedding, EmbedResponse, embed_response, predict_response
 from services.gateway.providers.operations import Operation
+from services.gateway.providers.several import MAX_CALLS, answers_in
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens
 
 _texts: Final = msgspec.json.Decoder(str | list[str])
 _vector: Final = msgspec.json.Decoder(list[float])
+MAX_BATCH: Final = 100
+MAX_INSTANCES: Final = 250
+"""Texts that Google takes in one call."""
+TAKEN: Final = frozenset({"input", "dimensions", "encoding_format"})
 _format: Final = frozenset({"float", "base64"})
 
 
@@ -37,50 +43,49 @@ def texts_of(body: JsonBody) -> list[str]:
     return texts
 
 
-def batch_body(body: JsonBody, model: str) -> dict[str, Any]:
+def batch_bodies(body: JsonBody, model: str) -> list[bytes]:
     """For `:batchEmbedContents` of the Gemini API."""
     size = body.number("dimensions")
     extra = {} if size is None else {"outputDimensionality": size}
-    return {"requests": [{"model": model, "content": _content(text), **extra} for text in texts_of(body)]}
+    requests = [{"model": model, "content": _content(text), **extra} for text in texts_of(body)]
+    return _cut(requests, MAX_BATCH, "requests", {})
 
 
-def vertex_embed_body(body: JsonBody) -> tuple[str, dict[str, Any]]:
-    """For Gemini's embedding models on Vertex: the method and its body, one text or several."""
+def vertex_embed_bodies(body: JsonBody) -> tuple[str, list[bytes]]:
+    """For Gemini's embedding models on Vertex: the method and its bodies, of one text or several."""
     size = body.number("dimensions")
     extra = {} if size is None else {"embedContentConfig": {"outputDimensionality": size}}
-    texts = texts_of(body)
-    if len(texts) == 1:
-        return "embedContent", {"content": _content(texts[0]), **extra}
-    return "batchEmbedContents", {"requests": [{"content": _content(text), **extra} for text in texts]}
+    requests = [{"content": _content(text), **extra} for text in texts_of(body)]
+    if len(requests) == 1:
+        return "embedContent", [msgspec.json.encode(requests[0])]
+    return "batchEmbedContents", _cut(requests, MAX_BATCH, "requests", {})
 
 
-def predict_body(body: JsonBody) -> dict[str, Any]:
+def predict_bodies(body: JsonBody) -> list[bytes]:
     """For the older embedding models on Vertex."""
     size = body.number("dimensions")
     instances = [{"content": text} for text in texts_of(body)]
-    return {
-        "instances": instances,
-        **({} if size is None else {"parameters": {"outputDimensionality": size}}),
-    }
+    rest = {} if size is None else {"parameters": {"outputDimensionality": size}}
+    return _cut(instances, MAX_INSTANCES, "instances", rest)
 
 
 def read_embeddings(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read has its `error` set."""
+    as_base64 = isinstance(body, JsonBody) and _base64(body)
+    encoded: list[object] = []
+    counted = 0
     try:
-        response = embed_response.decode(answer)
-        embeddings = response.embeddings or ([response.embedding] if response.embedding is not None else [])
-        if not embeddings:
-            predictions = predict_response.decode(answer).predictions
-            embeddings = [one.embeddings for one in predictions if one.embeddings is not None]
-        encoded = [
-            _encoded(one, as_base64=isinstance(body, JsonBody) and _base64(body)) for one in embeddings
-        ]
+        for one in answers_in(answer):
+            response = embed_response.decode(one)
+            embeddings = _embeddings(response, one)
+            error = error_inside(bytes(response.error))
+            if error is not None or not embeddings:
+                return failed_answer(answer, error or empty_answer("NO_EMBEDDINGS"))
+            encoded += [_encoded(embedding, as_base64=as_base64) for embedding in embeddings]
+            counted += _counted(response, embeddings)
     except msgspec.DecodeError:
         return failed_answer(answer, unreadable_answer())
-    error = error_inside(bytes(response.error))
-    if error is not None or not embeddings:
-        return failed_answer(answer, error or empty_answer("NO_EMBEDDINGS"))
-    usage = _usage(response, embeddings) or estimate_answer(Operation.EMBEDDINGS, body, answer)
+    usage = Usage(Tokens(prompt=counted)) if counted else estimate_answer(Operation.EMBEDDINGS, body, answer)
     counts = {"prompt_tokens": usage.tokens.prompt, "total_tokens": usage.tokens.prompt}
     document = {
         "object": "list",
@@ -90,6 +95,22 @@ def read_embeddings(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     }
     fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document.items()}
     return OpenAIAnswer(msgspec.json.encode(fields), "application/json", usage, fields=fields)
+
+
+def _cut(items: Sequence[Any], most: int, name: str, rest: Mapping[str, Any]) -> list[bytes]:
+    """A body for each call, which takes so many of them. Raises BadRequest for more calls than are made."""
+    if len(items) > most * MAX_CALLS:
+        raise BadRequest(
+            f"`input` must hold at most {most * MAX_CALLS} texts with this model.", param="input"
+        )
+    return [msgspec.json.encode({name: items[at : at + most], **rest}) for at in range(0, len(items), most)]
+
+
+def _embeddings(response: EmbedResponse, answer: bytes) -> list[Embedding]:
+    if response.embeddings or response.embedding is not None:
+        return response.embeddings or [response.embedding or Embedding()]
+    predictions = predict_response.decode(answer).predictions
+    return [one.embeddings for one in predictions if one.embeddings is not None]
 
 
 def _content(text: str) -> dict[str, Any]:
@@ -114,8 +135,8 @@ def _encoded(embedding: Embedding, *, as_base64: bool) -> object:
     return base64.b64encode(values.tobytes()).decode()
 
 
-def _usage(response: EmbedResponse, embeddings: list[Embedding]) -> Usage | None:
+def _counted(response: EmbedResponse, embeddings: list[Embedding]) -> int:
+    """The tokens of the texts; 0 when nobody says."""
     if response.usage_metadata is not None and response.usage_metadata.prompt_token_count:
-        return Usage(Tokens(prompt=response.usage_metadata.prompt_token_count))
-    counted = sum(int(one.statistics.token_count) for one in embeddings if one.statistics is not None)
-    return Usage(Tokens(prompt=counted)) if counted else None
+        return response.usage_metadata.prompt_token_count
+    return sum(int(one.statistics.token_count) for one in embeddings if one.statistics is not None)

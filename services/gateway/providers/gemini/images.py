@@ -7,35 +7,34 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody, ParsedBody
-from services.gateway.providers.chat.completion import failed_answer, unix_now
+from services.gateway.providers.chat.completion import unix_now
 from services.gateway.providers.chat.images import media_type_of
 from services.gateway.providers.errors import BadRequest, UpstreamError
-from services.gateway.providers.gemini.answer import block_message, blocked, read_generated
+from services.gateway.providers.estimate import estimate_prompt
+from services.gateway.providers.gemini.answer import block_message, blocked, failed, read_generated
 from services.gateway.providers.gemini.contents import inline
 from services.gateway.providers.gemini.errors import error_inside
-from services.gateway.providers.gemini.usage import usage_of
+from services.gateway.providers.gemini.thinking import generation_of
+from services.gateway.providers.gemini.usage import tokens_of, usage_of
 from services.gateway.providers.gemini.wire import InlineData, predict_response
 from services.gateway.providers.multipart import MultipartBody
+from services.gateway.providers.operations import Operation
+from services.gateway.providers.parameters import left_over
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens
 
 _IMAGEN_RATIOS: Final = ("1:1", "3:4", "4:3", "9:16", "16:9")
 _GEMINI_RATIOS: Final = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
-_IGNORED: Final = (
-    "quality",
-    "style",
-    "background",
-    "moderation",
-    "output_format",
-    "output_compression",
-    "user",
-)
+_RESOLUTIONS: Final = ((3_072, "4K"), (1_793, "2K"))
+_TAKEN: Final = frozenset({"prompt", "n", "size", "response_format", "stream", "image", "image[]", "mask"})
 MAX_IMAGES: Final = 4
+TOKENS_PER_IMAGE: Final = 1_290
+"""Of a picture of a million pixels: these models are priced by the token."""
 
 
 def is_imagen(model: str) -> bool:
-    return model.startswith(("imagen", "imagegeneration"))
+    return model.rpartition("/")[2].startswith(("imagen", "imagegeneration"))
 
 
 def picture_body(body: ParsedBody, model: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
@@ -43,17 +42,22 @@ def picture_body(body: ParsedBody, model: str) -> tuple[str, dict[str, Any], tup
     prompt = body.text("prompt")
     if not prompt:
         raise BadRequest("`prompt` must say what to draw.", param="prompt")
-    dropped = [name for name in _IGNORED if name in body]
+    if body.stream:
+        raise BadRequest("`stream` cannot be used with this model: pictures come whole.", param="stream")
+    dropped = left_over(body, _TAKEN)
     if body.text("response_format") == "url":
         dropped.append("response_format")  # there are no addresses: the picture itself is the answer
-    ratio = _ratio(body, _IMAGEN_RATIOS if is_imagen(model) else _GEMINI_RATIOS, dropped)
+    size = _size(body)
+    if size is not None:
+        dropped.append("size")  # the ratio is kept, the number of pixels is the model's
     if is_imagen(model):
-        return "predict", _imagen(body, prompt, ratio), tuple(dropped)
+        return "predict", _imagen(body, prompt, _ratio(size, _IMAGEN_RATIOS)), tuple(dropped)
     if body.n > 1:
         raise BadRequest("`n` cannot be used with this model: it draws one picture at a time.", param="n")
     config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"]}
-    if ratio:
-        config["imageConfig"] = {"aspectRatio": ratio}
+    if size is not None:
+        resolution = _resolution(size) if generation_of(model) >= 3 else {}
+        config["imageConfig"] = {"aspectRatio": _ratio(size, _GEMINI_RATIOS), **resolution}
     parts = [*_sources(body), {"text": prompt}]
     contents = [{"role": "user", "parts": parts}]
     return "generateContent", {"contents": contents, "generationConfig": config}, tuple(dropped)
@@ -63,17 +67,17 @@ def read_pictures(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read, or holds no picture, has its `error` set."""
     found = _predicted(answer)
     if found is None:
-        found = _generated(answer)
+        found = _generated(body, answer)
     if isinstance(found, UpstreamError):
-        return failed_answer(answer, found)
-    pictures, usage, said = found
+        return failed(answer, found)
+    pictures, usage, said, seen = found
     data = [{"b64_json": picture.data, **({"revised_prompt": said} if said else {})} for picture in pictures]
     tokens = usage.tokens
     counts = {
         "input_tokens": tokens.prompt,
         "output_tokens": tokens.completion,
         "total_tokens": tokens.prompt + tokens.completion,
-        "input_tokens_details": {"text_tokens": tokens.prompt, "image_tokens": 0},
+        "input_tokens_details": {"text_tokens": tokens.prompt - seen, "image_tokens": seen},
     }
     document: dict[str, Any] = {"created": unix_now(), "data": data}
     document["output_format"] = pictures[0].mime_type.removeprefix("image/") or "png"
@@ -83,7 +87,8 @@ def read_pictures(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     return OpenAIAnswer(msgspec.json.encode(fields), "application/json", usage, fields=fields)
 
 
-_Found = tuple[list[InlineData], Usage, str]
+_Found = tuple[list[InlineData], Usage, str, int]
+"""The pictures, what they used, what was said beside them, and how much of the prompt was pictures."""
 
 
 def _predicted(answer: bytes) -> _Found | UpstreamError | None:
@@ -102,14 +107,14 @@ def _predicted(answer: bytes) -> _Found | UpstreamError | None:
     ]
     if pictures:
         said = next((one.prompt for one in response.predictions if one.prompt), "")
-        return pictures, Usage(Tokens(images=len(pictures))), said
+        return pictures, Usage(Tokens(images=len(pictures))), said, 0
     reasons = [one.rai_filtered_reason for one in response.predictions if one.rai_filtered_reason]
     if reasons or (b'"candidates"' not in answer and b'"promptFeedback"' not in answer):
         return _filtered(reasons[0] if reasons else "The provider filtered out all pictures.")
     return None
 
 
-def _generated(answer: bytes) -> _Found | UpstreamError:
+def _generated(body: ParsedBody, answer: bytes) -> _Found | UpstreamError:
     response = read_generated(answer)
     if isinstance(response, UpstreamError):
         return response
@@ -122,8 +127,17 @@ def _generated(answer: bytes) -> _Found | UpstreamError:
         reason = response.candidates[0].finish_reason if response.candidates else "no candidates"
         return _filtered(said or f"The model drew no picture ({reason}).")
     reported = response.usage_metadata
-    usage = Usage(Tokens(images=len(pictures)))
-    return pictures, usage_of(reported, images=len(pictures)) if reported is not None else usage, said
+    if reported is None:
+        drawn = len(pictures) * TOKENS_PER_IMAGE
+        tokens = Tokens(
+            prompt=estimate_prompt(Operation.IMAGES, body).prompt,
+            completion=drawn,
+            completion_image=drawn,
+            images=len(pictures),
+        )
+        return pictures, Usage(tokens, estimated=True), said, 0
+    seen = tokens_of("IMAGE", reported.prompt_tokens_details)
+    return pictures, usage_of(reported, images=len(pictures)), said, seen
 
 
 def _filtered(message: str) -> UpstreamError:
@@ -157,17 +171,27 @@ def _sources(body: ParsedBody) -> list[dict[str, Any]]:
     return [inline(media_type_of(one) or "image/png", base64.b64encode(one).decode()) for one in pictures]
 
 
-def _ratio(body: ParsedBody, known: tuple[str, ...], dropped: list[str]) -> str:
-    """The ratio nearest to the size asked for; empty where none was asked for."""
+def _size(body: ParsedBody) -> tuple[int, int] | None:
     size = body.text("size") or "auto"
     if size == "auto":
-        return ""
+        return None
     width, _, height = size.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise BadRequest("`size` must be like '1024x1024'.", param="size")
-    wanted = int(width) / int(height)
-    dropped.append("size")  # the ratio is kept, the number of pixels is the model's
+    return int(width), int(height)
+
+
+def _ratio(size: tuple[int, int] | None, known: tuple[str, ...]) -> str:
+    """The nearest to the size asked for; empty where none was asked for."""
+    if size is None:
+        return ""
+    wanted = size[0] / size[1]
     return min(known, key=lambda ratio: abs(_value(ratio) / wanted - 1))
+
+
+def _resolution(size: tuple[int, int]) -> dict[str, str]:
+    """In the words of the models that have several; nothing for the smallest, which they draw unasked."""
+    return next(({"imageSize": name} for pixels, name in _RESOLUTIONS if max(size) >= pixels), {})
 
 
 def _value(ratio: str) -> float:

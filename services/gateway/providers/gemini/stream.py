@@ -25,7 +25,7 @@ from services.gateway.providers.gemini.parts import (
     signature_detail,
     text_of,
 )
-from services.gateway.providers.gemini.usage import UNSPECIFIED, finish_reason_of, usage_of
+from services.gateway.providers.gemini.usage import UNSPECIFIED, finish_reason_of, searches_in, usage_of
 from services.gateway.providers.gemini.wire import Candidate, GenerateResponse, Part, generate_response
 from services.gateway.providers.sse import EventBuffer, blocks, data_of
 from services.gateway.providers.usage import Usage
@@ -40,21 +40,25 @@ class GeminiTranslator:
     """See StreamTranslator."""
 
     __slots__ = (
-        "_buffer", "_calls", "_finished", "_images", "_open", "_plain", "ended", "error", "id", "model", "usage", "whole",
+        "_asked_for", "_buffer", "_calls", "_finished", "_images", "_open", "_plain", "_searches",
+        "ended", "error", "id", "model", "usage", "whole",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "") -> None:
+        """`model`: the one that was asked for, as long as the stream names none."""
         self.id = ""
         self.model = ""
         self.usage: Usage | None = None
         self.error: UpstreamError | None = None
         self.whole = False
         self.ended = False
+        self._asked_for = model
         self._buffer = EventBuffer()
         self._open: set[int] = set()
         self._finished: set[int] = set()
         self._calls: dict[int, int] = {}
         self._images: dict[int, int] = {}
+        self._searches: dict[int, int] = {}
         self._plain: bool | None = None
 
     def feed(self, chunk: bytes) -> list[Delta]:
@@ -95,10 +99,11 @@ class GeminiTranslator:
     def _response(self, response: GenerateResponse, deltas: list[Delta]) -> None:
         self.id = self.id or response.response_id
         self.model = self.model or response.model_version
-        if response.usage_metadata is not None:
-            self.usage = usage_of(response.usage_metadata)
         for candidate in response.candidates:
             self._candidate(candidate, deltas)
+        if response.usage_metadata is not None:
+            images, searches = sum(self._images.values()), sum(self._searches.values())
+            self.usage = usage_of(response.usage_metadata, images=images, searches=searches)
         if not response.candidates and blocked(response.prompt_feedback):
             self._finished.add(0)
             deltas.append(ExtraDelta({"refusal": block_message(response.prompt_feedback)}))
@@ -114,13 +119,15 @@ class GeminiTranslator:
             self._part(part, choice, deltas)
         if annotations := annotations_of(candidate.grounding_metadata):
             deltas.append(ExtraDelta({"annotations": annotations}, choice))
-        if not reason or reason == UNSPECIFIED:
+        if searches := searches_in(candidate.grounding_metadata, self.model or self._asked_for):
+            self._searches[choice] = max(searches, self._searches.get(choice, 0))
+        if not reason or reason == UNSPECIFIED or choice in self._finished:
             return
+        self._finished.add(choice)
+        self._open.discard(choice)
         if reason in FAULTS:
             self.error = empty_answer(reason, candidate.finish_message)
-        elif choice not in self._finished:
-            self._finished.add(choice)
-            self._open.discard(choice)
+        else:
             deltas.append(FinishDelta(finish_reason_of(reason, calls_tools=choice in self._calls), choice))
 
     def _part(self, part: Part, choice: int, deltas: list[Delta]) -> None:

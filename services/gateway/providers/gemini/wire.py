@@ -67,6 +67,7 @@ class GroundingChunk(msgspec.Struct):
 class Grounding(msgspec.Struct, rename="camel"):
     grounding_chunks: list[GroundingChunk] = []
     web_search_queries: list[str] = []
+    image_search_queries: list[str] = []
 
 
 class Candidate(msgspec.Struct, rename="camel"):
@@ -91,6 +92,7 @@ class UsageMetadata(msgspec.Struct, rename="camel"):
     tool_use_prompt_token_count: int = 0
     total_token_count: int = 0
     prompt_tokens_details: list[ModalityCount] = []
+    cache_tokens_details: list[ModalityCount] = []
     candidates_tokens_details: list[ModalityCount] = []
 
 

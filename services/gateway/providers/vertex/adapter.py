@@ -1,6 +1,8 @@
-"""Vertex AI: Google's models by `generateContent`, Claude and Mistral in their own formats, the rest in OpenAI's."""
+"""Vertex AI: Google's models by `generateContent`, Claude and Mistral in their own formats, the rest in OpenAI's; and
+the ranking service beside it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -20,21 +22,24 @@ from services.gateway.providers.gemini.adapter import (
     read_gemini_answer,
     refuse_unknown,
 )
-from services.gateway.providers.gemini.embeddings import predict_body, vertex_embed_body
+from services.gateway.providers.gemini.embeddings import TAKEN, predict_bodies, vertex_embed_bodies
 from services.gateway.providers.gemini.errors import error_of_answer
 from services.gateway.providers.gemini.images import picture_body
 from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.operations import Operation
-from services.gateway.providers.parameters import COMPATIBLE, adjust
+from services.gateway.providers.parameters import COMPATIBLE, adjust, left_over
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.rerank import TAKEN as RANKING_TAKEN
+from services.gateway.providers.several import prepared
 from services.gateway.providers.token_client import with_token
 from services.gateway.providers.vertex.location import Place, place_of
+from services.gateway.providers.vertex.ranking import ranking_body, ranking_url, read_ranking
 from services.gateway.providers.vertex.relay import VertexRelay, format_of
 from services.gateway.upstream.port import UpstreamRequest
 
 _ACCESS_TOKEN: Final = "ya29."
-_Built = tuple[str, bytes, tuple[str, ...]]
-"""Address, body and what was left out."""
+_Built = tuple[str, list[bytes], tuple[str, ...]]
+"""Address, a body for each call, and what was left out."""
 
 
 class VertexAdapter:
@@ -45,22 +50,17 @@ class VertexAdapter:
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
         refuse_unknown(operation, target)
-        place = place_of(target, needs_project=not _is_api_key(target.secret))
+        place = place_of(target, by_api_key=_is_api_key(target.secret))
+        url, bodies, dropped = _built(operation, place, target, body)
+        request = UpstreamRequest("POST", url, _headers(target), bodies[0], target.timeouts)
         streams = body.stream and operation is Operation.CHAT
-        if place.publisher in ("google", "endpoint"):
-            url, data, dropped = _google(operation, place, target, body)
-        elif operation is not Operation.CHAT or not isinstance(body, JsonBody):
-            raise Unsupported(f"{target.model} at {target.provider.name} does not offer {operation.value}.")
-        elif place.publisher == "anthropic":
-            url, data, dropped = _claude(place, target, body)
-        else:
-            url, data, dropped = _openai(place, body)
-        request = UpstreamRequest("POST", url, _headers(target), data, target.timeouts)
-        return Prepared(_authorised(request, target.secret), streams, dropped)
+        return replace(prepared(_authorised(request, target.secret), bodies, dropped), streams=streams)
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
     ) -> Answer:
+        if operation is Operation.RERANK and isinstance(body, JsonBody):
+            return read_ranking(body, answer)
         found = format_of(answer) if operation is Operation.CHAT else "google"
         if found == "anthropic":
             return read_message(answer)
@@ -83,22 +83,35 @@ class VertexAdapter:
         return ()
 
 
+def _built(operation: Operation, place: Place, target: Target, body: ParsedBody) -> _Built:
+    if operation is Operation.RERANK and isinstance(body, JsonBody):
+        dropped = tuple(left_over(body, RANKING_TAKEN))
+        return ranking_url(place, target), [ranking_body(place, body)], dropped
+    if place.publisher in ("google", "endpoint"):
+        return _google(operation, place, target, body)
+    if operation is not Operation.CHAT or not isinstance(body, JsonBody):
+        raise Unsupported(f"{target.model} at {target.provider.name} does not offer {operation.value}.")
+    return _claude(place, target, body) if place.publisher == "anthropic" else _openai(place, body)
+
+
 def _google(operation: Operation, place: Place, target: Target, body: ParsedBody) -> _Built:
-    dropped: tuple[str, ...] = ()
-    version, method = "v1", GENERATE
+    if operation is Operation.EMBEDDINGS and isinstance(body, JsonBody):
+        return _embeddings(place, body)
     wire: dict[str, Any]
     if operation is Operation.CHAT and isinstance(body, JsonBody):
-        wire, dropped = chat_body(read_chat(body), place.model, target.fetched, tiers=False)
+        wire, dropped = chat_body(read_chat(body), place.model, target.fetched)
         method = STREAM if body.stream else GENERATE
-    elif operation is Operation.EMBEDDINGS and isinstance(body, JsonBody):
-        if "gemini" in place.model:
-            version = "v1beta1"
-            method, wire = vertex_embed_body(body)
-        else:
-            method, wire = "predict", predict_body(body)
     else:
         method, wire, dropped = picture_body(body, place.model)
-    return place.url(method, version), msgspec.json.encode(wire), dropped
+    return place.url(method), [msgspec.json.encode(wire)], dropped
+
+
+def _embeddings(place: Place, body: JsonBody) -> _Built:
+    dropped = tuple(left_over(body, TAKEN))
+    if "gemini" not in place.model:
+        return place.url("predict"), predict_bodies(body), dropped
+    method, bodies = vertex_embed_bodies(body)
+    return place.url(method, "v1beta1"), bodies, dropped
 
 
 def _claude(place: Place, target: Target, body: JsonBody) -> _Built:
@@ -110,7 +123,7 @@ def _claude(place: Place, target: Target, body: JsonBody) -> _Built:
     betas = target.provider.headers.get("anthropic-beta", "")
     if betas:
         wire["anthropic_beta"] = [beta.strip() for beta in betas.split(",")]
-    return place.url(_raw(body)), msgspec.json.encode(wire), said.dropped
+    return place.url(_raw(body)), [msgspec.json.encode(wire)], said.dropped
 
 
 def _openai(place: Place, body: JsonBody) -> _Built:
@@ -118,7 +131,7 @@ def _openai(place: Place, body: JsonBody) -> _Built:
     adjusted = adjust("mistral" if mistral else COMPATIBLE, Operation.CHAT, place.model, body)
     url = place.url(_raw(body)) if mistral else f"{place.openai_url}/chat/completions"
     data = body.with_changes(adjusted.changes, adjusted.drop)
-    return url, data, tuple(sorted(adjusted.dropped))
+    return url, [data], tuple(sorted(adjusted.dropped))
 
 
 def _raw(body: JsonBody) -> str:
@@ -149,12 +162,8 @@ def _authorised(request: UpstreamRequest, secret: str) -> UpstreamRequest:
 def _is_api_key(secret: str) -> bool:
     """Neither a key in JSON nor the path of one, nor a token, nor nothing at all."""
     secret = secret.strip()
-    return (
-        bool(secret)
-        and not secret.startswith(("{", _ACCESS_TOKEN))
-        and "/" not in secret
-        and "\\" not in secret
-    )
+    is_path = "/" in secret or "\\" in secret or secret.endswith(".json")
+    return bool(secret) and not is_path and not secret.startswith(("{", _ACCESS_TOKEN))
 
 
 def proves_port(adapter: VertexAdapter) -> Adapter:

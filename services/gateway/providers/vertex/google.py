@@ -13,20 +13,27 @@ import google.auth.transport
 import google.oauth2.credentials
 import httpx
 import msgspec
-from google.auth import identity_pool
+from google.auth import aws, external_account_authorized_user, identity_pool, impersonated_credentials
 from google.oauth2 import service_account
 
 from services.gateway.providers.tokens import Fetch, Token, TokenRefused, TokenUnavailable
 
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 TIMEOUT_S: Final = 15.0
+_AWS: Final = "urn:ietf:params:aws:token-type:aws4_request"
+"""What tells an external account of AWS's from one of anybody else's."""
 # The library has few types: what has none is named here once.
 _TransportFailed: Final[Any] = google.auth.exceptions.TransportError
 _KINDS: Final[Mapping[str, Any]] = {
     "service_account": service_account.Credentials.from_service_account_info,
     "authorized_user": google.oauth2.credentials.Credentials.from_authorized_user_info,
     "external_account": identity_pool.Credentials.from_info,
+    _AWS: aws.Credentials.from_info,
+    "external_account_authorized_user": external_account_authorized_user.Credentials.from_info,
+    "impersonated_service_account": impersonated_credentials.Credentials.from_impersonated_service_account_info,
 }
+_WITHOUT_SCOPES: Final = frozenset({"external_account_authorized_user"})
+"""Their scopes are those that the person gave when signing in."""
 
 
 class _Answer(google.auth.transport.Response):
@@ -86,7 +93,7 @@ class GoogleCredential:
             transport = _Transport(client)
             try:
                 if self._credentials is None:
-                    self._credentials = _load(self._secret, transport)
+                    self._credentials = load(self._secret, transport)
                 self._credentials.refresh(transport)
             except google.auth.exceptions.TransportError as error:
                 raise TokenUnavailable(f"Google's token server cannot be asked: {error}") from error
@@ -100,7 +107,9 @@ class GoogleCredential:
         expiry = self._credentials.expiry
         if not self._credentials.token or expiry is None:
             raise TokenRefused("Google gives no access token for this credential.")
-        return Token(self._credentials.token, expiry.replace(tzinfo=UTC).timestamp())
+        payer = getattr(self._credentials, "quota_project_id", None)
+        headers = {"x-goog-user-project": str(payer)} if payer else {}
+        return Token(self._credentials.token, expiry.replace(tzinfo=UTC).timestamp(), headers)
 
 
 def fetch_for(secret: str) -> Fetch:
@@ -119,12 +128,14 @@ def project_of(secret: str) -> str:
     return project if isinstance(project, str) else ""
 
 
-def _load(secret: str, transport: _Transport) -> Any:
+def load(secret: str, transport: Any) -> Any:
+    """The library's own credentials. Raises TokenRefused, or what the library raises."""
     if not secret:
         return google.auth.default(scopes=SCOPES, request=transport)[0]
     text = secret if secret.startswith("{") else Path(secret).read_text()
     info = msgspec.json.decode(text, type=dict[str, Any])
-    make = _KINDS.get(str(info.get("type")))
-    if make is None:
+    kind = str(info.get("type"))
+    make = _KINDS.get(_AWS if info.get("subject_token_type") == _AWS else kind)
+    if make is None or (kind == "impersonated_service_account" and "source_credentials" not in info):
         raise TokenRefused("A credential of this type is not supported: use a service account's key.")
-    return make(info, scopes=SCOPES)
+    return make(info) if kind in _WITHOUT_SCOPES else make(info, scopes=SCOPES)

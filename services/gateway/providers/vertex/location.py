@@ -51,13 +51,21 @@ class Place:
         return f"projects/{self.project}/locations/{self.location}/" if self.project else ""
 
 
-def place_of(target: Target, *, needs_project: bool) -> Place:
-    """Where the target's model is asked. Raises BadRequest when the provider's options lack what that takes."""
+def place_of(target: Target, *, by_api_key: bool) -> Place:
+    """Where the target's model is asked. Raises BadRequest when the provider's options lack what that takes.
+
+    An API key knows its own project, and opens Google's models alone.
+    """
     publisher, model = publisher_of(target.model_on_wire)
     options = target.provider.options
     location = options.get("location") or options.get("region") or DEFAULT_LOCATION
-    project = options.get("project") or project_of(target.secret)
-    if not project and needs_project:
+    project = "" if by_api_key else options.get("project") or project_of(target.secret)
+    if by_api_key and publisher != "google":
+        raise BadRequest(
+            f"An API key does not open the model '{target.model}': the provider '{target.provider.name}' needs a service "
+            "account's key. Tell your administrator."
+        )
+    if not project and not by_api_key:
         raise BadRequest(
             f"The provider '{target.provider.name}' has no project: set `options.project`. Tell your administrator."
         )
@@ -80,9 +88,11 @@ def publisher_of(model: str) -> tuple[Publisher, str]:
     """Who serves a model, and how it is called there."""
     named = model.removeprefix("publishers/").replace("/models/", "/", 1)
     head, slash, rest = named.partition("/")
+    if named.endswith("-maas"):
+        return "openapi", named  # open models as a service, Google's among them
     if slash and head in ("google", "anthropic", "mistralai"):
         return next(known for known in ("google", "anthropic", "mistralai") if known == head), rest
-    if slash or named.endswith("-maas"):
+    if slash:
         return "openapi", named
     if named.isdecimal():
         return "endpoint", named

@@ -28,7 +28,7 @@ class VertexRelay:
         self.finish_reason = ""
         self.received_bytes = 0
         self._options = options
-        self._inner: Relay = TranslatedRelay(options, GeminiTranslator())
+        self._inner: Relay = TranslatedRelay(options, GeminiTranslator(options.model))
         self._held = b""
         self._known = False
 

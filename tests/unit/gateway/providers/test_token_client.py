@@ -27,7 +27,7 @@ def fetch_for(secret: str) -> Fetch:
             raise TokenUnavailable("down")
         if secret == "wrong":
             raise TokenRefused("wrong")
-        return Token(f"token of {secret}", 4e9)
+        return Token(f"token of {secret}", 4e9, {"x-goog-user-project": f"project of {secret}"})
 
     return fetch
 
@@ -46,6 +46,11 @@ async def test_each_credential_has_its_own_token() -> None:
     assert [request.headers.get("authorization") for request in network.sent] == [
         "Bearer token of a",
         "Bearer token of b",
+        None,
+    ]
+    assert [request.headers.get("x-goog-user-project") for request in network.sent] == [
+        "project of a",
+        "project of b",
         None,
     ]
     assert all(type(request) is UpstreamRequest for request in network.sent)

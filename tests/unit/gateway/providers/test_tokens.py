@@ -23,6 +23,7 @@ class Server:
         self.now = 1_000_000.0
         self.asked = 0
         self.failure: Exception | None = None
+        self.life_s = LIFE_S
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -32,7 +33,7 @@ class Server:
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        return Token(f"token-{number}", self.now + LIFE_S)
+        return Token(f"token-{number}", self.now + self.life_s, {"x-number": str(number)})
 
 
 @pytest.fixture
@@ -110,6 +111,27 @@ async def test_a_failed_renewal_is_tried_again_after_a_pause_while_the_token_ser
     assert await source.token() == "token-1"
     await settled()
     assert await source.token() == "token-3"
+
+
+async def test_a_server_whose_tokens_end_soon_is_not_asked_with_each_request(
+    server: Server, source: TokenSource
+) -> None:
+    server.life_s = AHEAD_S / 2
+    for _ in range(5):
+        await source.token()
+        await settled()
+    assert server.asked == 1
+
+    server.now += PAUSE_S
+    await source.token()
+    await settled()
+    assert await source.token() == "token-2"
+
+
+async def test_what_goes_with_a_token_is_known_beside_it(server: Server, source: TokenSource) -> None:
+    assert source.headers == {}
+    await source.token()
+    assert source.headers == {"x-number": "1"}
 
 
 async def test_an_expired_token_is_never_handed_out(server: Server, source: TokenSource) -> None:

@@ -81,6 +81,15 @@ def test_the_trace_of_a_guardrail_is_passed_on() -> None:
     assert read_answer.finish_reason == "content_filter"
 
 
+@pytest.mark.parametrize("reason", ["malformed_model_output", "malformed_tool_use"])
+def test_a_model_that_went_wrong_gave_no_answer_but_was_paid_for(reason: str) -> None:
+    answer = read({"text": "Let me"}, stop=reason)
+
+    assert answer.error is not None
+    assert (answer.error.status, answer.error.upstream_code) == (502, reason)
+    assert answer.usage == Usage(Tokens(prompt=20, completion=5))
+
+
 def test_citations_and_pictures() -> None:
     cited = {
         "content": [{"text": "Sunny."}],
@@ -96,17 +105,33 @@ def test_citations_and_pictures() -> None:
     assert said["images"][0]["image_url"]["url"] == "data:image/png;base64,YWJj"
 
 
-@pytest.mark.parametrize(
-    ("usage", "prompt"),
-    [
-        ({"inputTokens": 10, "outputTokens": 5, "totalTokens": 45}, 40),
-        ({"inputTokens": 40, "outputTokens": 5, "totalTokens": 45}, 40),
-    ],
-)
-def test_cached_tokens_are_part_of_the_prompt_once(usage: dict[str, int], prompt: int) -> None:
-    answer = read({"text": "x"}, usage={**usage, "cacheReadInputTokens": 20, "cacheWriteInputTokens": 10})
+@pytest.mark.parametrize("total", [45, 75])
+def test_cached_tokens_come_beside_the_input(total: int) -> None:
+    usage = {
+        "inputTokens": 40,
+        "outputTokens": 5,
+        "totalTokens": total,
+        "cacheReadInputTokens": 20,
+        "cacheWriteInputTokens": 10,
+    }
 
-    assert answer.usage.tokens == Tokens(prompt=prompt, completion=5, cached_read=20, cache_write=10)
+    answer = read({"text": "x"}, usage=usage)
+
+    assert answer.usage.tokens == Tokens(prompt=70, completion=5, cached_read=20, cache_write=10)
+
+
+def test_what_is_cached_for_an_hour_is_counted_apart() -> None:
+    usage = {
+        "inputTokens": 1,
+        "outputTokens": 5,
+        "totalTokens": 106,
+        "cacheWriteInputTokens": 100,
+        "cacheDetails": [{"ttl": "1h", "inputTokens": 60}, {"ttl": "5m", "inputTokens": 40}],
+    }
+
+    answer = read({"text": "x"}, usage=usage)
+
+    assert (answer.usage.tokens.cache_write, answer.usage.tokens.cache_write_1h) == (100, 60)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import ConnectTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    MetadataRetrievalError,
+    ProfileNotFound,
+)
 
 from services.gateway.providers.bedrock.adapter import BedrockAdapter
 from services.gateway.providers.bedrock.credentials import (
@@ -26,6 +32,12 @@ from services.gateway.upstream.aiohttp_client import AiohttpClient
 from services.gateway.upstream.port import UpstreamConnectFailed, UpstreamRequest
 from tests.support.providers.bedrock import ACCESS_KEY, SECRET_KEY
 from tests.unit.gateway.providers.bedrock.build import chat_body, target
+
+
+def sts_error(status: int, code: str) -> ClientError:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "AssumeRole")
+
 
 ROLE = "arn:aws:iam::123456789012:role/gateway"
 KEYS = Identity(ACCESS_KEY, SECRET_KEY)
@@ -101,11 +113,12 @@ async def test_an_empty_chain_is_refused_like_a_wrong_key(
 
 
 class Chain:
-    """Temporary credentials whose first set ends after `first_s`; later ones in an hour."""
+    """Temporary credentials whose first set ends after `first_s`; later ones after `later_s`."""
 
-    def __init__(self, first_s: float) -> None:
+    def __init__(self, first_s: float, later_s: float = 3600) -> None:
         self.renewals = 0
         self.first_s = first_s
+        self.later_s = later_s
         self.go = threading.Event()
         self.fails = False
 
@@ -117,7 +130,7 @@ class Chain:
         if self.fails:
             raise ConnectTimeoutError(endpoint_url="http://sts")
         self.renewals += 1
-        return self._set(3600)
+        return self._set(self.later_s)
 
     def _set(self, lifetime_s: float) -> dict[str, str]:
         expires = datetime.now(UTC) + timedelta(seconds=lifetime_s)
@@ -139,6 +152,42 @@ async def test_credentials_are_renewed_ahead_while_the_old_ones_serve() -> None:
     new = await credentials.get(Identity())
 
     assert (first.access_key, old.access_key, new.access_key) == ("KEY0", "KEY0", "KEY1")
+
+
+async def test_a_source_that_has_no_newer_set_yet_is_not_asked_with_each_request() -> None:
+    chain = Chain(first_s=300, later_s=300)  # as a metadata server, until it has another
+    chain.go.set()
+    credentials = AwsCredentials(chain.load)
+
+    for _ in range(6):
+        await credentials.get(Identity())
+        if (running := credentials._sources[Identity()]._running) is not None:
+            await running
+
+    assert chain.renewals <= 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (FileNotFoundError("/var/run/token"), AwsRefused),
+        (ProfileNotFound(profile="x"), AwsRefused),
+        (ConnectTimeoutError(endpoint_url="http://sts"), AwsUnavailable),
+        (EndpointConnectionError(endpoint_url="http://sts"), AwsUnavailable),
+        (MetadataRetrievalError(error_msg="x"), AwsUnavailable),
+        (sts_error(403, "AccessDenied"), AwsRefused),
+        (sts_error(400, "Throttling"), AwsUnavailable),
+        (sts_error(503, "ServiceUnavailable"), AwsUnavailable),
+    ],
+)
+async def test_what_is_wrong_with_the_keys_is_told_from_who_cannot_be_asked(
+    failure: Exception, expected: type[Exception]
+) -> None:
+    def load(identity: Identity) -> Any:
+        raise failure
+
+    with pytest.raises(expected):
+        await AwsCredentials(load).get(Identity())
 
 
 async def test_expired_credentials_are_waited_for_once() -> None:
@@ -176,6 +225,28 @@ async def test_a_caller_that_leaves_does_not_take_the_others_credentials_with_it
     assert (await staying).access_key == "KEY1"
     with pytest.raises(asyncio.CancelledError):
         await leaving
+
+
+def test_a_role_is_asked_for_in_the_providers_region_wherever_the_model_is() -> None:
+    own = {"region": "us-west-2", "role_arn": ROLE}
+    there = request(f"{ACCESS_KEY}:{SECRET_KEY}", "http://x", **own)
+    abroad = BedrockAdapter().build(
+        Operation.CHAT,
+        target("ap-south-1/m", secret=f"{ACCESS_KEY}:{SECRET_KEY}", base_url="http://x", options=own),
+        chat_body(),
+    )
+
+    assert isinstance(there, AwsRequest)
+    assert isinstance(abroad.request, AwsRequest)
+    assert (abroad.request.region, abroad.request.identity) == ("ap-south-1", there.identity)
+
+
+def test_a_secret_is_not_shown_with_a_request() -> None:
+    shown = repr(request(f"{ACCESS_KEY}:{SECRET_KEY}:to/ken", "http://x"))
+
+    assert ACCESS_KEY in shown
+    assert SECRET_KEY not in shown
+    assert "to/ken" not in shown
 
 
 async def test_fixed_keys_cost_no_thread() -> None:

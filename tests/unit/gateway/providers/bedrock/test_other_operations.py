@@ -1,7 +1,7 @@
 """Embeddings, pictures, ranking and the list of models: what is sent, as botocore would send it, and what is refused."""
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
@@ -95,7 +95,7 @@ def test_an_older_cohere_lists_its_vectors_without_a_type() -> None:
 def test_pictures_of_amazon() -> None:
     body = json_body(
         prompt="a cat", n=2, size="1024x512", quality="hd", seed=7, style="vivid", response_format="url",
-        negative_prompt="dogs",
+        negative_prompt="dogs", partial_images=2,
     )  # fmt: skip
 
     sent, prepared = built(Operation.IMAGES, body, target("amazon.nova-canvas-v1:0"))
@@ -111,7 +111,7 @@ def test_pictures_of_amazon() -> None:
             "seed": 7,
         },
     }
-    assert prepared.dropped == ("response_format", "style")
+    assert prepared.dropped == ("partial_images", "response_format", "style")
 
 
 def test_several_pictures_of_stability_take_several_calls() -> None:
@@ -126,7 +126,12 @@ def test_several_pictures_of_stability_take_several_calls() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "param"),
-    [({}, "prompt"), ({"prompt": "x", "n": 9}, "n"), ({"prompt": "x", "size": "big"}, "size")],
+    [
+        ({}, "prompt"),
+        ({"prompt": "x", "n": 9}, "n"),
+        ({"prompt": "x", "size": "big"}, "size"),
+        ({"prompt": "x", "stream": True}, "stream"),
+    ],
 )
 def test_pictures_that_cannot_be(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as refused:
@@ -207,8 +212,18 @@ def test_changes_that_cannot_be(body: MultipartBody, param: str) -> None:
     assert refused.value.param == param
 
 
+def test_a_picture_too_many_is_not_left_out_in_silence() -> None:
+    body = form("image[]", "image[]", model="m", prompt="x")
+    with pytest.raises(BadRequest) as refused:
+        BedrockAdapter().build(Operation.IMAGE_EDITS, target("stability.sd3-5-large-v1:0"), body)
+
+    assert refused.value.param == "image"
+    sent, _ = built(Operation.IMAGE_EDITS, body, target("amazon.nova-canvas-v1:0"))
+    assert len(sent["imageVariationParams"]["images"]) == 2
+
+
 def test_ranking_is_what_botocore_would_send() -> None:
-    body = json_body(query="q", documents=["a", {"text": "b"}], top_n=5)
+    body = json_body(query="q", documents=["a", {"text": "b"}], top_n=5, max_chunks_per_doc=3)
 
     prepared = BedrockAdapter().build(Operation.RERANK, target(RERANK), body)
 
@@ -221,6 +236,7 @@ def test_ranking_is_what_botocore_would_send() -> None:
     assert sent == msgspec.json.decode(theirs["body"])
     config = sent["rerankingConfiguration"]["bedrockRerankingConfiguration"]
     assert config["numberOfResults"] == 2
+    assert prepared.dropped == ("max_chunks_per_doc",)
     assert config["modelConfiguration"] == {
         "modelArn": f"arn:aws:bedrock:us-east-1::foundation-model/{RERANK}"
     }
@@ -233,37 +249,65 @@ def test_what_bedrock_does_not_offer(asked: Operation) -> None:
 
 
 def test_the_list_of_models_has_the_names_that_can_be_called() -> None:
-    def listed(model: str, region: str, *kinds: str) -> dict[str, Any]:
-        arn = f"arn:aws:bedrock:{region}::foundation-model/{model}"
+    def listed(model: str, *kinds: str) -> dict[str, Any]:
+        arn = f"arn:aws:bedrock:eu-west-1::foundation-model/{model}"
         return {"modelId": model, "modelArn": arn, "inferenceTypesSupported": list(kinds)}
 
+    shape = operation("bedrock", "ListFoundationModels").output_shape
     models = [
         {"modelId": "a.plain", "modelArn": "arn:aws:bedrock:eu-west-1::foundation-model/a.plain"},
-        listed("a.both", "eu-west-1", "ON_DEMAND", "PROVISIONED"),
-        listed("a.bought", "eu-west-1", "PROVISIONED"),
+        listed("a.both", "ON_DEMAND", "PROVISIONED"),
+        listed("a.bought", "PROVISIONED"),
     ]
-    shape = operation("bedrock", "ListFoundationModels").output_shape
     answer: dict[str, Any] = json_of(shape, {"modelSummaries": models})
     # The service says this although its own description does not have it.
-    answer["modelSummaries"] += [
-        listed("a.profile", region, "INFERENCE_PROFILE")
-        for region in ("us-east-1", "eu-west-1", "ap-south-1", "us-gov-west-1", "sa-east-1")
-    ]
+    answer["modelSummaries"].append(listed("a.profile", "INFERENCE_PROFILE"))
 
-    found = BedrockAdapter().read_models(msgspec.json.encode(answer))
-
-    assert found == (
-        "a.plain",
-        "a.both",
-        "us.a.profile",
-        "eu.a.profile",
-        "apac.a.profile",
-        "us-gov.a.profile",
-    )
+    assert BedrockAdapter().read_models(msgspec.json.encode(answer)) == ("a.plain", "a.both")
     asked = BedrockAdapter().models_request(target(""))
     assert isinstance(asked, UpstreamRequest)
     theirs = serialized("bedrock", "ListFoundationModels", {})
     assert (asked.method, urlsplit(asked.url).path) == (theirs["method"], theirs["url_path"])
+
+
+def test_the_profiles_are_listed_after_the_models_page_by_page() -> None:
+    def profile(name: str, status: str = "ACTIVE") -> dict[str, Any]:
+        arn = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{name}"
+        return {
+            "inferenceProfileName": name,
+            "inferenceProfileArn": arn,
+            "inferenceProfileId": name,
+            "models": [{"modelArn": "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-v2"}],
+            "status": status,
+            "type": "SYSTEM_DEFINED",
+        }
+
+    listing = operation("bedrock", "ListInferenceProfiles")
+    names = [profile("us.a"), profile("global.a")]
+    pages = [
+        json_of(listing.output_shape, {"inferenceProfileSummaries": names, "nextToken": "a+/="}),
+        json_of(listing.output_shape, {"inferenceProfileSummaries": [profile("jp.b")]}),
+    ]
+    adapter, to = BedrockAdapter(), target("")
+    first = adapter.models_request(to)
+    assert first is not None
+    found: list[str] = []
+    asked, answer = first, b'{"modelSummaries":[]}'
+    for page in pages:
+        following = adapter.next_models_request(to, asked, answer)
+        assert following is not None
+        asked, answer = following, msgspec.json.encode(page)
+        found += adapter.read_models(answer)
+        theirs = serialized("bedrock", "ListInferenceProfiles", {})
+        assert (asked.method, urlsplit(asked.url).path) == (theirs["method"], theirs["url_path"])
+
+    assert found == ["us.a", "global.a", "jp.b"]
+    assert parse_qs(urlsplit(asked.url).query) == {
+        "maxResults": ["1000"],
+        "type": ["SYSTEM_DEFINED"],
+        "nextToken": ["a+/="],
+    }
+    assert adapter.next_models_request(to, asked, answer) is None
 
 
 @pytest.mark.parametrize(

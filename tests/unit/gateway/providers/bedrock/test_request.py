@@ -17,6 +17,8 @@ from tests.unit.gateway.providers.bedrock.build import built, chat_body, params,
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 PDF = b"%PDF-1.7 ..."
 NOVA = "amazon.nova-pro-v1:0"
+NOVA_2 = "us.amazon.nova-2-lite-v1:0"
+OPUS = "global.anthropic.claude-opus-5-5"
 LLAMA = "meta.llama3-1-70b-instruct-v1:0"
 WEATHER: Any = {
     "type": "function",
@@ -137,6 +139,14 @@ def test_a_round_of_tools() -> None:
     assert "toolChoice" not in found["toolConfig"]
 
 
+def test_the_input_of_a_tool_is_an_object_even_when_its_schema_does_not_say_so() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {}}}}}
+
+    spec = params(chat_body(tools=[tool]))["toolConfig"]["tools"][0]["toolSpec"]
+
+    assert spec["inputSchema"]["json"] == {"type": "object", "properties": {"a": {}}}
+
+
 def test_tools_of_the_past_are_declared_even_when_the_request_has_none() -> None:
     found = params(chat_body(USER, CALL, *RESULTS))
 
@@ -196,28 +206,18 @@ def test_a_schema_is_asked_for_as_the_input_of_a_forced_tool() -> None:
     assert [tool["toolSpec"]["name"] for tool in with_tools["tools"]] == ["weather", ANSWER_TOOL]
 
 
-def test_a_model_that_thinks_gets_the_schema_without_a_tool() -> None:
-    found = params(chat_body(response_format=SCHEMA, thinking={"type": "enabled", "budget_tokens": 2048}))
+@pytest.mark.parametrize("model", ["openai.gpt-oss-120b-1:0", "us.openai.gpt-5.6-sol", "qwen.qwen3-32b-v1:0"])
+def test_a_model_that_no_tool_can_be_forced_upon_is_held_to_the_format(model: str) -> None:
+    schema = params(chat_body(response_format=SCHEMA), target(model))
+    plain = params(chat_body(response_format={"type": "json_object"}), target(model))
+    with_tools = params(chat_body(response_format=SCHEMA, tools=[WEATHER]), target(model))
 
-    assert "toolConfig" not in found
-    assert found["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["name"] == "city"
-    assert found["additionalModelRequestFields"] == {"thinking": {"type": "enabled", "budget_tokens": 2048}}
-
-
-@pytest.mark.parametrize(
-    ("model", "form"),
-    [
-        ("anthropic.claude-3-7-sonnet-20250219-v1:0", SCHEMA),
-        ("anthropic.claude-sonnet-4-5-v1:0", {"type": "json_object"}),
-    ],
-)
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("json mode",))
-def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -> None:
-    found, prepared = built(chat_body(response_format=form, reasoning_effort="low"), target(model))
-
-    assert found["toolConfig"]["toolChoice"] == {"tool": {"name": ANSWER_TOOL}}
-    assert "additionalModelRequestFields" not in found
-    assert prepared.dropped == ("reasoning_effort",)
+    assert "toolConfig" not in schema
+    assert schema["outputConfig"] == with_tools["outputConfig"]
+    assert schema["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["name"] == "city"
+    assert [tool["toolSpec"]["name"] for tool in with_tools["toolConfig"]["tools"]] == ["weather"]
+    assert "JSON object" in plain["system"][0]["text"]
+    assert plain.keys() == {"messages", "system"}
 
 
 @pytest.mark.proves(provider="bedrock", operation="chat", features=("images in", "documents in"))
@@ -265,32 +265,33 @@ def test_caching_markers_become_cache_points() -> None:
     without, prepared = built(body, target(LLAMA))
     assert without["system"] == [{"text": "Long."}]
     assert prepared.dropped == ("cache_control",)
+    nova, prepared = built(body, target(NOVA))
+    assert nova["system"][1] == {"cachePoint": {"type": "default"}}
+    assert len(nova["toolConfig"]["tools"]) == 1
+    assert prepared.dropped == ("cache_control", "cache_control.ttl")
 
 
-@pytest.mark.parametrize(
-    ("model", "fields", "expected"),
-    [
-        ("us.anthropic.claude-sonnet-4-5-v1:0", {"reasoning_effort": "low"}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
-        ("anthropic.claude-opus-4-7-v1:0", {"reasoning_effort": "high"}, {"thinking": {"type": "adaptive", "display": "summarized"}}),
-        (NOVA, {"reasoning_effort": "minimal"}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
-        ("openai.gpt-oss-120b-1:0", {"reasoning_effort": "high"}, {"reasoning_effort": "high"}),
-        (LLAMA, {"reasoning_effort": "high"}, None),
-        ("anthropic.claude-sonnet-4-5-v1:0", {"thinking": {"type": "disabled"}}, None),
-        ("anthropic.claude-sonnet-4-5-v1:0", {"reasoning_effort": "high", "max_tokens": 500}, None),
-    ],
-)  # fmt: skip
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("reasoning",))
-def test_thinking(model: str, fields: dict[str, Any], expected: Any) -> None:
-    assert params(chat_body(**fields), target(model)).get("additionalModelRequestFields") == expected
+def test_five_minutes_are_what_happens_anyway() -> None:
+    marked = {"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral", "ttl": "5m"}}
+
+    found, prepared = built(chat_body({"role": "user", "content": [marked]}))
+
+    assert found["messages"][0]["content"][1] == {"cachePoint": {"type": "default"}}
+    assert prepared.dropped == ()
 
 
-def test_an_effort_guides_a_model_that_thinks_by_itself() -> None:
-    to = target("us.anthropic.claude-opus-4-6-v1:0")
+def test_a_tool_is_kept_to_its_schema_where_the_model_can_be() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]}
+    tool = {"type": "function", "function": {"name": "count", "strict": True, "parameters": schema}}
 
-    assert params(chat_body(reasoning_effort="xhigh"), to)["outputConfig"] == {"effort": "xhigh"}
-    budget, prepared = built(chat_body(thinking={"type": "enabled", "budget_tokens": 2000}), to)
-    assert budget["outputConfig"] == {"effort": "low"}
-    assert prepared.dropped == ("thinking",)
+    spec = params(chat_body(tools=[tool]))["toolConfig"]["tools"][0]["toolSpec"]
+    other, prepared = built(chat_body(tools=[tool]), target(NOVA))
+
+    assert spec["strict"] is True
+    assert spec["inputSchema"]["json"]["additionalProperties"] is False
+    assert "minimum" not in spec["inputSchema"]["json"]["properties"]["n"]
+    assert other["toolConfig"]["tools"][0]["toolSpec"] == {"name": "count", "inputSchema": {"json": schema}}
+    assert prepared.dropped == ("strict",)
 
 
 def test_signed_reasoning_goes_back_and_no_other() -> None:
@@ -303,7 +304,9 @@ def test_signed_reasoning_goes_back_and_no_other() -> None:
     said = {"role": "assistant", "content": "Yes", "reasoning_details": details}
 
     content = params(chat_body(USER, said, USER))["messages"][1]["content"]
+    elsewhere = params(chat_body(USER, said, USER), target(NOVA))["messages"][1]["content"]
 
+    assert elsewhere == [{"text": "Yes"}]
     assert content == [
         {"reasoningContent": {"reasoningText": {"text": "Hmm", "signature": "c2ln"}}},
         {"reasoningContent": {"redactedContent": bytes(3)}},
@@ -360,7 +363,7 @@ _fields = st.fixed_dictionaries(
         "tools": st.lists(st.just(WEATHER), max_size=2),
         "tool_choice": st.sampled_from(["auto", "none", "required"]),
         "response_format": st.sampled_from([SCHEMA, {"type": "json_object"}, {"type": "text"}]),
-        "reasoning_effort": st.sampled_from(["none", "minimal", "low", "medium", "high"]),
+        "reasoning_effort": st.sampled_from(["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
         "thinking": st.builds(
             lambda budget: {"type": "enabled", "budget_tokens": budget}, st.integers(-1, 4096)
         ),
@@ -376,7 +379,7 @@ _fields = st.fixed_dictionaries(
 @given(
     st.lists(_message, min_size=1, max_size=5),
     _fields,
-    st.sampled_from([target(), target(NOVA), target(LLAMA)]),
+    st.sampled_from([target(), target(NOVA), target(NOVA_2), target(LLAMA), target(OPUS)]),
 )
 def test_any_request_fits_the_service_or_names_what_does_not(
     messages: list[dict[str, Any]], fields: dict[str, Any], to: Any

@@ -13,6 +13,7 @@ from services.gateway.providers.bedrock.tools import ANSWER_TOOL
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Relay, RelayOptions
 from services.gateway.providers.usage import Usage
+from services.gateway.providers.wire_errors import stream_cut
 from shared.events import Tokens
 from tests.support.providers.aws_model import event_frame, exception_frame
 from tests.support.providers.bedrock import Reply, stream_frames, unnamed_error_frame
@@ -91,6 +92,26 @@ def test_a_whole_stream() -> None:
     assert spoken.finish_reason == "tool_calls"
 
 
+@pytest.mark.parametrize(
+    ("model", "prompt"), [("bedrock/global.openai.gpt-5.6-sol", 4_995), ("bedrock/claude", 9_988)]
+)
+def test_the_input_of_openais_models_holds_what_is_cached(model: str, prompt: int) -> None:
+    usage = {
+        "inputTokens": 4_995,
+        "outputTokens": 19,
+        "totalTokens": 10_007,
+        "cacheWriteInputTokens": 4_993,
+        "cacheDetails": [{"ttl": "1h", "inputTokens": 4_993}],
+    }
+    spoken = relay(model=model)
+
+    spoken.feed(b"".join(stream_frames(Reply(usage=usage))))
+
+    assert spoken.usage().tokens == Tokens(
+        prompt=prompt, completion=19, cache_write=4_993, cache_write_1h=4_993
+    )
+
+
 def test_a_structured_answer_is_text() -> None:
     use = {"toolUseId": "t1", "name": ANSWER_TOOL, "input": {"name": "Oslo"}}
     spoken = relay()
@@ -100,6 +121,38 @@ def test_a_structured_answer_is_text() -> None:
     assert joined(found, "content") == '{"name":"Oslo"}'
     assert spoken.finish_reason == "stop"
     assert not any("tool_calls" in chunk["choices"][0]["delta"] for chunk in found if chunk["choices"])
+
+
+def test_a_structured_answer_of_nothing_is_an_object() -> None:
+    use = {"toolUseId": "t1", "name": ANSWER_TOOL, "input": {}}
+
+    found = chunks(relay().feed(b"".join(stream_frames(Reply([{"toolUse": use}], "tool_use")))))
+
+    assert joined(found, "content") == "{}"
+
+
+def test_a_picture_comes_in_one_piece() -> None:
+    frames = [
+        event_frame("contentBlockStart", {"contentBlockIndex": 0, "start": {"image": {"format": "png"}}}),
+        *(
+            event_frame(
+                "contentBlockDelta",
+                {"contentBlockIndex": 0, "delta": {"image": {"source": {"bytes": piece}}}},
+            )
+            for piece in (b"ab", b"c")
+        ),
+        event_frame("contentBlockStop", {"contentBlockIndex": 0}),
+    ]
+
+    found = chunks(relay().feed(b"".join([*frames, *stream_frames(Reply([]))])))
+
+    images = [
+        image
+        for chunk in found
+        if chunk["choices"]
+        for image in chunk["choices"][0]["delta"].get("images", ())
+    ]
+    assert [image["image_url"]["url"] for image in images] == ["data:image/png;base64,YWJj"]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +172,21 @@ def test_why_it_stopped(stop: str, reason: str) -> None:
     spoken.feed(b"".join(stream_frames(Reply(stop_reason=stop))))
 
     assert spoken.finish_reason == reason
+
+
+@pytest.mark.parametrize("last", [None, -1])
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_model_that_went_wrong_gave_no_answer(last: int | None, breaks: bool) -> None:
+    spoken = relay()
+    frames = stream_frames(Reply([{"text": "Let me"}], "malformed_tool_use"))
+
+    sent = spoken.feed(b"".join(frames[:last]))
+    found = chunks(sent + (spoken.fail(stream_cut()) if breaks else spoken.end()))
+
+    assert spoken.error is not None
+    assert spoken.error.status == 502
+    assert "error" in found[-1]
+    assert spoken.usage().estimated is (last is not None)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,57 @@ def test_tool_choice(choice: Any, expected: Any) -> None:
         (FLASH, {"reasoning_effort": "high"}, {"thinkingBudget": 24_576, "includeThoughts": True}),
         ("gemini-2.5-pro", {"reasoning_effort": "none"}, {"thinkingBudget": 128, "includeThoughts": False}),
         (FLASH3, {"reasoning_effort": "medium"}, {"thinkingLevel": "MEDIUM", "includeThoughts": True}),
+        (FLASH3, {"reasoning_effort": "minimal"}, {"thinkingLevel": "MINIMAL", "includeThoughts": True}),
+        (
+            "gemini-3.8-flash",
+            {"reasoning_effort": "minimal"},
+            {"thinkingLevel": "LOW", "includeThoughts": True},
+        ),
+        (
+            "gemini-3.8-flash",
+            {"reasoning_effort": "none"},
+            {"thinkingLevel": "LOW", "includeThoughts": False},
+        ),
+        (
+            "gemini-3.5-flash-lite",
+            {"reasoning_effort": "none"},
+            {"thinkingLevel": "MINIMAL", "includeThoughts": False},
+        ),
         (PRO3, {"reasoning_effort": "minimal"}, {"thinkingLevel": "LOW", "includeThoughts": True}),
+        (PRO3, {"reasoning_effort": "medium"}, {"thinkingLevel": "HIGH", "includeThoughts": True}),
+        (
+            "gemini-3.1-pro-preview",
+            {"reasoning_effort": "medium"},
+            {"thinkingLevel": "MEDIUM", "includeThoughts": True},
+        ),
+        (
+            "gemini-2.5-flash-lite",
+            {"reasoning": {"max_tokens": 100}},
+            {"thinkingBudget": 512, "includeThoughts": True},
+        ),
+        (
+            "gemini-2.5-pro",
+            {"reasoning": {"max_tokens": 30_000}},
+            {"thinkingBudget": 30_000, "includeThoughts": True},
+        ),
+        (FLASH3, {"thinking": {"type": "disabled"}}, {"thinkingLevel": "MINIMAL", "includeThoughts": False}),
+        (PRO3, {"thinking": {"type": "adaptive"}}, {"includeThoughts": True}),
+        (
+            PRO3,
+            {"thinking": {"type": "enabled", "budget_tokens": 9_000}},
+            {"thinkingBudget": 9_000, "includeThoughts": True},
+        ),
+        (
+            PRO3,
+            {"thinking": {"type": "adaptive"}, "reasoning_effort": "low"},
+            {"thinkingLevel": "LOW", "includeThoughts": True},
+        ),
+        (
+            FLASH,
+            {"thinking": {"type": "adaptive"}, "reasoning_effort": "low"},
+            {"thinkingBudget": 1_024, "includeThoughts": True},
+        ),
+        (FLASH, {"thinking": {"type": "adaptive"}}, {"thinkingBudget": -1, "includeThoughts": True}),
         (
             FLASH,
             {"thinking": {"type": "enabled", "budget_tokens": 2_000}},
@@ -176,8 +226,18 @@ def test_reasoning(model: str, asked: Any, expected: Any) -> None:
     assert config(model=model, **asked) == {"thinkingConfig": expected}
 
 
-def test_a_model_that_does_not_think_is_not_told_to() -> None:
-    assert built("gemini-2.0-flash", reasoning_effort="high") == (
+def test_a_budget_beyond_the_model_is_cut_and_told() -> None:
+    body, dropped = built(thinking={"type": "enabled", "budget_tokens": 31_999})
+
+    assert body["generationConfig"]["thinkingConfig"]["thinkingBudget"] == 24_576
+    assert dropped == ("thinking.budget_tokens",)
+
+
+@pytest.mark.parametrize(
+    "model", ["gemini-2.0-flash", "gemini-2.5-flash-image", "gemini-2.5-flash-preview-tts"]
+)
+def test_a_model_that_does_not_think_is_not_told_to(model: str) -> None:
+    assert built(model, reasoning_effort="high") == (
         {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]},
         ("reasoning_effort",),
     )
@@ -232,6 +292,22 @@ def test_what_is_harmless_is_left_out_and_reported() -> None:
 
     assert body.keys() == {"contents"}
     assert dropped == ("logit_bias", "service_tier", "store", "verbosity")
+
+
+MARK = {"type": "ephemeral"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cache_control": MARK},
+        {"messages": [{"role": "user", "content": "Hi", "cache_control": MARK}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": MARK}]}]},
+        {"tools": [{**LOOK, "cache_control": MARK}]},
+    ],
+)
+def test_caching_markers_are_reported_wherever_they_stand(fields: Any) -> None:
+    assert built(**fields)[1] == ("cache_control",)
 
 
 texts = st.text(max_size=8)

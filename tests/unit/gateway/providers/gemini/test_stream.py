@@ -189,7 +189,8 @@ def test_pictures_and_sources_travel_along() -> None:
     last = response(types.Part(inline_data=types.Blob(data=b"x", mime_type="image/png")), finish="STOP")
     assert last.candidates
     last.candidates[0].grounding_metadata = found
-    _, chunks = run(wire(last))
+    last.usage_metadata = usage(9)
+    relay, chunks = run(wire(last))
 
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
     assert any(
@@ -197,3 +198,4 @@ def test_pictures_and_sources_travel_along() -> None:
         for delta in deltas
     )
     assert any(delta.get("annotations", [{}])[0].get("type") == "url_citation" for delta in deltas)
+    assert relay.usage().tokens.images == 1

@@ -1,4 +1,4 @@
-"""One request of a client that takes several calls to a model: sent side by side, their answers in one."""
+"""One request of a client that takes several calls to a provider: sent side by side, their answers in one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,7 +16,6 @@ from services.gateway.upstream.port import (
     UpstreamTooLarge,
 )
 
-TOKEN_HEADER: Final = "x-amzn-bedrock-input-token-count"
 MAX_CALLS: Final = 256
 _AT_ONCE: Final = 8
 _MAX_ANSWER_BYTES: Final = 64 * 1_048_576
@@ -53,13 +52,18 @@ class _Many(msgspec.Struct):
 _many: Final = msgspec.json.Decoder(_Many)
 
 
-def prepared(request: UpstreamRequest, bodies: Sequence[bytes], dropped: Sequence[str]) -> Prepared:
-    """The call, or the calls, of these bodies; the answer to be read with `answers_in`."""
-    converse = together(bodies) if len(bodies) > 1 else None
+def prepared(
+    request: UpstreamRequest, bodies: Sequence[bytes], dropped: Sequence[str] = (), *, counter: str = ""
+) -> Prepared:
+    """The call, or the calls, of these bodies; the answer to be read with `answers_in`.
+
+    `counter`: a header whose numbers add up.
+    """
+    converse = together(bodies, counter) if len(bodies) > 1 else None
     return Prepared(request, False, tuple(sorted(set(dropped))), converse)
 
 
-def together(bodies: Sequence[bytes]) -> Converse:
+def together(bodies: Sequence[bytes], counter: str) -> Converse:
     """Asks with each body. The first answer that is an error stands for all."""
 
     async def converse(client: UpstreamClient, request: UpstreamRequest) -> UpstreamResponse:
@@ -76,9 +80,11 @@ def together(bodies: Sequence[bytes]) -> Converse:
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
-        tokens = sum(token_count(headers) for headers, _ in answers)
+        headers = {"content-type": "application/json"}
+        if counter:
+            headers[counter] = str(sum(count_in(one, counter) for one, _ in answers))
         body = b'{"answers":[' + b",".join(answer for _, answer in answers) + b"]}"
-        return Whole(200, {"content-type": "application/json", TOKEN_HEADER: str(tokens)}, body)
+        return Whole(200, headers, body)
 
     return converse
 
@@ -90,9 +96,9 @@ def answers_in(answer: bytes) -> list[bytes]:
     return [bytes(one) for one in _many.decode(answer).answers]
 
 
-def token_count(headers: Mapping[str, str]) -> int:
-    """Input tokens as Bedrock counts them for any model; 0 when it does not say."""
-    text = headers.get(TOKEN_HEADER, "")
+def count_in(headers: Mapping[str, str], name: str) -> int:
+    """The number in a header; 0 when there is none."""
+    text = headers.get(name, "")
     return int(text) if text.isdecimal() else 0
 
 
