@@ -1,6 +1,7 @@
 """One HTTP request as the gateway sees it, and the two ways to answer it whole: bytes, or an error."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -98,7 +99,7 @@ class Incoming:
         """Answer with an error."""
         extra = list(headers)
         if error.retry_after_s is not None:
-            extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+            extra.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after_s))))
         if error.status == 401:
             extra.append((b"www-authenticate", b"Bearer"))
         if error.code == "body_too_large":
