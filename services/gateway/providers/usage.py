@@ -3,13 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from shared.events import Tokens
 
 NANOS_PER_USD: Final = 1_000_000_000
+MOST_USD: Final = 1_000_000
+"""What one request is said to cost beyond this is a mistake of the provider's."""
+Count = Annotated[int, msgspec.Meta(le=10**12)]
+"""Of tokens: nobody ever used more for one request, and the records of it must hold their sums."""
+Seconds = Annotated[float, msgspec.Meta(le=10**9)]
 RawFields = Mapping[str, msgspec.Raw]
 
 
@@ -25,10 +30,10 @@ class Usage:
 
 
 class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
 
 
 class _Cost(msgspec.Struct):
@@ -38,26 +43,26 @@ class _Cost(msgspec.Struct):
 class _Counts(msgspec.Struct):
     """Chat and embeddings say prompt/completion; images, speech and transcription say input/output."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
     input_token_details: _Details | None = None
     output_tokens_details: _Details | None = None
-    prompt_cache_hit_tokens: int | None = None
-    cached_tokens: int | None = None
-    seconds: float | None = None
+    prompt_cache_hit_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    seconds: Seconds | None = None
     cost: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _counts: Final = msgspec.json.Decoder(_Counts, strict=False)
 _cost: Final = msgspec.json.Decoder(Decimal | _Cost | None, strict=False)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_seconds: Final = msgspec.json.Decoder(float, strict=False)
+_seconds: Final = msgspec.json.Decoder(Seconds, strict=False)
 
 
 def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
@@ -148,6 +153,6 @@ def _reported_cost(raw: bytes) -> int | None:
     except msgspec.DecodeError:
         return None  # some other meaning of `cost`: priced from the tokens then
     usd = cost.total_cost if isinstance(cost, _Cost) else cost
-    if usd is None or not usd.is_finite() or usd < 0:
+    if usd is None or not usd.is_finite() or not 0 <= usd <= MOST_USD:
         return None
     return int((usd * NANOS_PER_USD).to_integral_value(ROUND_HALF_UP))
