@@ -47,6 +47,8 @@ BACK_OFF_S: Final = 0.5
 LONGEST_WAIT_S: Final = 2.0
 """A provider that asks for a longer pause is not waited for."""
 _LEAST_TIME_S: Final = 0.001
+LATE_S: Final = 0.5
+"""A first call that begins so long after its request arrived has that much less time."""
 
 
 class Caller:
@@ -149,7 +151,7 @@ class Caller:
             wanted = route.adapter.needs_bytes(exchange.operation, body)
             fetched = await self._fetched(exchange, wanted) if wanted else NOTHING_FETCHED
             timeouts = route.timeouts
-            if exchange.attempts or fetched:
+            if exchange.attempts or self._now() - exchange.incoming.began > LATE_S:
                 left_s = self._left_s(exchange, route, began)
                 timeouts = replace(timeouts, total=max(_LEAST_TIME_S, left_s))
             target = Target(

@@ -16,6 +16,8 @@ class ClientGone(Exception):
     """The client closed its connection."""
 
 
+_ENDS_CONNECTION: Final = frozenset({"body_too_large", "request_timeout", "shutting_down"})
+"""The rest of the body is not worth reading, or nobody will read what comes after it."""
 PASSED_HEADERS: Final = (b"anthropic-beta", b"anthropic-version")
 
 
@@ -102,8 +104,8 @@ class Incoming:
             extra.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after_s))))
         if error.status == 401:
             extra.append((b"www-authenticate", b"Bearer"))
-        if error.code == "body_too_large":
-            extra.append((b"connection", b"close"))  # the rest of the body is not worth reading
+        if error.code in _ENDS_CONNECTION:
+            extra.append((b"connection", b"close"))
         await self.answer(error.status, self.error_body(error), headers=extra)
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from services.gateway.circuits import Circuits
-from services.gateway.exchange import Exchange
+from services.gateway.exchange import CANCELLED, Exchange
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.trip import Call
@@ -90,7 +90,7 @@ class Sender:
             model=route.model,
             credential=call.credential,
             http_status=status,
-            error_code=error.code if error is not None else "" if status else "cancelled",
+            error_code=error.code if error is not None else "" if status else CANCELLED,
             error_message=str(failure)[:_MAX_MESSAGE_CHARS] if failure is not None else "",
             started_ms=int((began - exchange.incoming.began) * 1000),
             duration_ms=int((self._now() - began) * 1000),

@@ -219,6 +219,16 @@ async def test_all_attempts_together_have_the_time_of_one_request() -> None:
     assert [request.timeouts.total for request in world.providers.requests] == [900.0, pytest.approx(30.0)]
 
 
+async def test_time_that_a_request_took_to_arrive_is_not_the_providers() -> None:
+    world = World(provider("p", "one"), request_timeout_s=100.0)
+    slow = world.exchange()
+    world.clock.now += 30.0
+
+    await world.ask("p/m", exchange=slow)
+
+    assert world.providers.requests[0].timeouts.total == pytest.approx(70.0)
+
+
 async def test_no_time_left_is_no_attempt_left() -> None:
     world = World(*TWO, request_timeout_s=50.0)
     world.providers.tell("p/one", 500)
