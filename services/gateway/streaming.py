@@ -26,15 +26,14 @@ class StreamWriter:
     """Sends whole events, each at once; a comment when nothing was sent for `interval_s`.
 
     `started`: the status line has gone out (or is on its way), so that errors can only be events.
-    `ended`: the last bytes have gone out (or are on their way).
     """
 
     __slots__ = (
-        "_beat_task", "_headers", "_incoming", "_interval_s", "_last", "_loop", "_timer", "ended", "first_event_at", "started",
+        "_beat_task", "_headers", "_incoming", "_interval_s", "_last", "_loop", "_timer", "first_event_at", "started",
     )  # fmt: skip
 
     def __init__(self, incoming: Incoming, headers: Sequence[Header], interval_s: float) -> None:
-        self.started = self.ended = False
+        self.started = False
         self.first_event_at: float | None = None
         """On the loop's clock."""
         self._incoming = incoming
@@ -61,7 +60,6 @@ class StreamWriter:
         await self.quiet()
         if not self.started:
             await self._start()
-        self.ended = True
         await self._incoming.send({"type": "http.response.body", "body": events, "more_body": False})
 
     def abandon(self) -> None:

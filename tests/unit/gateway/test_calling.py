@@ -17,11 +17,12 @@ from services.gateway.providers.port import Prepared, Target
 from services.gateway.upstream.port import (
     UpstreamBroken,
     UpstreamConnectFailed,
+    UpstreamFault,
     UpstreamTimedOut,
     UpstreamTooLarge,
 )
 from shared.governance.model import Credential, Provider, Timeouts
-from tests.support.routing import BODY, KEY, Told, World, provider
+from tests.support.routing import BODY, KEY, Told, ToldResponse, World, provider
 
 TWO = (provider("p", "one"), provider("q", "two"))
 
@@ -337,3 +338,27 @@ async def test_whatever_providers_do_a_request_ends_and_its_record_is_true(
             assert exchange.route is not None
             assert exchange.route.provider.name == exchange.attempts[-1].provider
         world.clock.now += pause_s
+
+
+@pytest.mark.parametrize(
+    "fault", [UpstreamTooLarge(10), UpstreamBroken("lost", answered=True)], ids=lambda fault: fault.code
+)
+async def test_an_error_counts_as_what_its_status_says_though_its_text_is_lost(fault: UpstreamFault) -> None:
+    world = World(*TWO)
+    world.providers.tell("p/one", ToldResponse(429, {"retry-after": "60"}, fault))
+
+    opened = await world.ask("p/m", "q/m")
+
+    assert opened.route.provider.name == "q"
+    assert world.providers.calls == ["p/one", "q/two"]
+
+
+async def test_a_redirection_is_a_failure_and_is_not_followed() -> None:
+    world = World(provider("p", "one"))
+    world.providers.tell("p/one", ToldResponse(307, {"location": "https://elsewhere/v1"}))
+
+    with pytest.raises(ClientError) as caught:
+        await world.ask("p/m")
+
+    assert (caught.value.code, caught.value.status) == ("provider_error", 502)
+    assert set(world.providers.calls) == {"p/one"}
