@@ -362,3 +362,15 @@ async def test_a_redirection_is_a_failure_and_is_not_followed() -> None:
 
     assert (caught.value.code, caught.value.status) == ("provider_error", 502)
     assert set(world.providers.calls) == {"p/one"}
+
+
+async def test_what_a_provider_says_of_our_credential_is_for_the_record_only() -> None:
+    world = World(provider("p", "one"))
+    world.providers.tell("p/one", 401)
+    exchange = world.exchange()
+
+    with pytest.raises(ClientError) as caught:
+        await world.ask("p/m", exchange=exchange)
+
+    assert "as told" not in caught.value.message
+    assert exchange.attempts[0].error_message == "as told"
