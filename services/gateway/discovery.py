@@ -10,12 +10,11 @@ from typing import Final
 
 from services.gateway.catalogue import Lists, timeouts_of
 from services.gateway.credentials import Credentials
-from services.gateway.errors import ClientError
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.port import Adapter, Target
-from services.gateway.upstream.port import UpstreamClient, UpstreamFault
+from services.gateway.upstream.port import UpstreamClient
 from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType
+from shared.errors import FinOpsError
 from shared.governance.model import Provider
 from shared.settings import Settings
 from shared.telemetry import get_logger
@@ -27,16 +26,13 @@ RETRY_S: Final = 15.0
 """After a failure: sooner than the usual interval, because a provider that just started has no list yet."""
 MAX_LIST_BYTES: Final = 16 * 1_048_576
 
-_Identity = tuple[str, int]
-
 
 @dataclass(slots=True)
 class _Asked:
-    """What is known of one provider. `due` is a time of the loop's clock."""
+    """A provider as it was when it was asked. `due` is a time of the loop's clock."""
 
-    identity: _Identity
+    provider: Provider
     due: float
-    models: tuple[str, ...] | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -97,19 +93,24 @@ class ModelDiscovery:
         wanted = self._wanted()
         for name, asked in list(self._asked.items()):
             provider = wanted.get(name)
-            if provider is None or _identity(provider) != asked.identity:
-                if asked.task is not None:
-                    asked.task.cancel()
-                del self._asked[name]
-                if self._lists.pop(name, None) is not None:
-                    self._version += 1
+            if provider is not None and provider.version == asked.provider.version:
+                continue
+            if asked.task is not None:
+                asked.task.cancel()
+            del self._asked[name]
+            if provider is None or _server(provider) != _server(asked.provider):
+                self._forget_list(name)
+
+    def _forget_list(self, name: str) -> None:
+        if self._lists.pop(name, None) is not None:
+            self._version += 1
 
     def _ask_due(self) -> None:
         loop = asyncio.get_running_loop()
         for name, provider in self._wanted().items():
             asked = self._asked.get(name)
             if asked is None:
-                asked = self._asked[name] = _Asked(_identity(provider), loop.time())
+                asked = self._asked[name] = _Asked(provider, loop.time())
             if asked.task is None and asked.due <= loop.time():
                 asked.task = loop.create_task(self._refresh(provider, asked), name=f"models-of-{name}")
 
@@ -130,7 +131,7 @@ class ModelDiscovery:
                 self._lists[provider.name] = models
                 self._version += 1
                 log.info("model_list_changed", provider=provider.name, models=len(models))
-        except (UpstreamFault, UpstreamError, ClientError) as error:
+        except FinOpsError as error:
             self._metrics.discovery_failures.labels(provider.name).inc()
             log.warning("model_list_not_available", provider=provider.name, reason=str(error))
         finally:
@@ -157,5 +158,6 @@ class ModelDiscovery:
             response.close()
 
 
-def _identity(provider: Provider) -> _Identity:
-    return provider.name, provider.version
+def _server(provider: Provider) -> tuple[object, ...]:
+    """What makes another server of it, whose models say nothing of the former's."""
+    return provider.type, provider.base_url, provider.options
