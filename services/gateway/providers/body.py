@@ -138,3 +138,5 @@ def parse_json(raw_body: bytes) -> JsonBody:
         raise BadRequest("The body must be a JSON object.") from error
     except msgspec.DecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from error
+    except RecursionError as error:
+        raise BadRequest("The body is nested too deeply.") from error

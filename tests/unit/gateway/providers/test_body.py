@@ -53,6 +53,7 @@ def test_missing_and_null_fields_have_their_defaults() -> None:
         ("{", None),
         ("[1]", None),
         ('{"model":"m"} x', None),
+        ('{"model":"m","messages":' + "[" * 100_000 + "]" * 100_000 + "}", None),
         ("{}", "model"),
         ('{"model":""}', "model"),
         ('{"model":null}', "model"),
