@@ -4,7 +4,7 @@ A provider that is down or slow costs nobody anything but its own background tas
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from services.gateway.upstream.port import UpstreamClient
 from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType
 from shared.errors import FinOpsError
 from shared.governance.model import Provider
+from shared.pricing.genai import context_window
 from shared.settings import Settings
 from shared.telemetry import get_logger
 
@@ -126,6 +127,7 @@ class ModelDiscovery:
         wait_s = RETRY_S
         try:
             models = await self._ask(provider)
+            await asyncio.to_thread(_look_up, provider.type, models)
             wait_s = self._settings.model_refresh_interval
             if models != self._lists.get(provider.name):
                 self._lists[provider.name] = models
@@ -156,6 +158,12 @@ class ModelDiscovery:
             return adapter.read_models(answer)
         finally:
             response.close()
+
+
+def _look_up(provider_type: str, models: Sequence[str]) -> None:
+    """What the list of models shows of each is remembered: for many new ones it takes longer than a request may."""
+    for model in models:
+        context_window(provider_type, model)
 
 
 def _server(provider: Provider) -> tuple[object, ...]:

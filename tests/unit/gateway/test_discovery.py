@@ -13,6 +13,7 @@ from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.upstream.port import UpstreamConnectFailed, UpstreamRequest, UpstreamResponse
 from shared.governance.model import Provider
+from shared.pricing.genai import context_window
 from shared.settings import Settings
 from tests.support.eventually import eventually
 
@@ -133,6 +134,17 @@ async def test_a_changed_provider_keeps_its_list_until_a_newer_one_comes() -> No
         providers["p"] = provider("p", version=3)
         discovery.wake()
         await eventually(lambda: discovery.lists()[1] == {"p": ("m2",)})
+
+
+async def test_what_is_shown_of_a_new_list_is_looked_up_beside_the_requests() -> None:
+    client = FakeClient()
+    client.answers["p.test"] = models("gpt-4o", "gpt-4o-mini")
+    context_window.cache_clear()
+    async with discovering({"p": provider("p")}, client) as discovery:
+        await eventually(lambda: "p" in discovery.lists()[1])
+
+        context_window("openai", "gpt-4o-mini")
+        assert context_window.cache_info().hits == 1
 
 
 async def test_another_server_under_the_same_name_has_no_list_yet() -> None:
