@@ -16,7 +16,7 @@ AHEAD_S: Final = 600.0
 MARGIN_S: Final = 15.0
 """A token with less left than this counts as expired: the request that carries it takes time to arrive."""
 PAUSE_S: Final = 20.0
-"""Between a failed renewal and the next, while the token still serves."""
+"""Between two renewals, while the token still serves: one failed, or its tokens never last as long as AHEAD_S."""
 
 
 class TokenRefused(FinOpsError):
@@ -84,6 +84,6 @@ class TokenSource:
 
     def _ended(self, task: "asyncio.Task[Token]") -> None:
         self._running = None
+        self._pause_until = self._now() + PAUSE_S
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._pause_until = self._now() + PAUSE_S
             log.warning("access_token_not_renewed", reason=str(error))

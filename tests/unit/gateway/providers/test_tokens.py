@@ -26,13 +26,13 @@ class Server:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def fetch(self) -> Token:
+    async def fetch(self, life_s: float = LIFE_S) -> Token:
         self.asked += 1
         number = self.asked
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        return Token(f"token-{number}", self.now + LIFE_S)
+        return Token(f"token-{number}", self.now + life_s)
 
 
 @pytest.fixture
@@ -110,6 +110,19 @@ async def test_a_failed_renewal_is_tried_again_after_a_pause_while_the_token_ser
     assert await source.token() == "token-1"
     await settled()
     assert await source.token() == "token-3"
+
+
+async def test_tokens_of_a_short_life_are_not_asked_for_with_every_request(server: Server) -> None:
+    source = TokenSource(lambda: server.fetch(life_s=AHEAD_S / 2), lambda: server.now)
+    for _ in range(5):
+        await source.token()
+        await settled()
+    assert server.asked == 1
+
+    server.now += PAUSE_S
+    await source.token()
+    await settled()
+    assert server.asked == 2
 
 
 async def test_an_expired_token_is_never_handed_out(server: Server, source: TokenSource) -> None:
