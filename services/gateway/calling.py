@@ -43,7 +43,7 @@ MAX_ATTEMPTS: Final = 8
 MAX_REPEATS: Final = 1
 """Of a call to the same model when only waiting can help."""
 BACK_OFF_S: Final = 0.5
-"""The pause before a repeat is any time up to this."""
+"""The pause before a repeat is any time up to this, beyond what the provider asks for: all were told the same."""
 LONGEST_WAIT_S: Final = 2.0
 """A provider that asks for a longer pause is not waited for."""
 _LEAST_TIME_S: Final = 0.001
@@ -209,7 +209,7 @@ class Caller:
             repeats = self._may_repeat(trip, failure)
             if not repeats:
                 return False
-            wait_s = max(BACK_OFF_S * self._jitter(), retry_after_of(failure) or 0.0)
+            wait_s = BACK_OFF_S * self._jitter() + (retry_after_of(failure) or 0.0)
             trip.again += 1
         if self._left_s(exchange, route, trip.began) <= wait_s or not self._budget(route).take(now):
             return False

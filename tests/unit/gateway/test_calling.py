@@ -94,7 +94,7 @@ async def test_a_short_pause_is_waited_for_when_there_is_nobody_else() -> None:
     await world.ask("p/m")
 
     assert world.providers.calls == ["p/one"] * 2
-    assert world.clock.slept == [1.5]
+    assert world.clock.slept == [1.5 + BACK_OFF_S]
 
 
 @pytest.mark.parametrize(
