@@ -86,9 +86,17 @@ class Inference:
         try:
             await self._serve(exchange)
         except ClientError as error:
-            exchange.fail(error)
-            self._recorder.end(exchange)
-            await self._tell(exchange, error)
+            await self._refuse(exchange, error)
+        except BadRequest as error:
+            # A field is of the wrong type. Where that shows only in the answer, a provider has worked for it.
+            exchange.bill_partial()
+            code = "model_required" if error.param == "model" else "invalid_request"
+            await self._refuse(exchange, ClientError(code, error.message, param=error.param))
+
+    async def _refuse(self, exchange: Exchange, error: ClientError) -> None:
+        exchange.fail(error)
+        self._recorder.end(exchange)
+        await self._tell(exchange, error)
 
     async def _cut_short(self, exchange: Exchange, error: ClientError) -> None:
         if exchange.recorded:
@@ -115,6 +123,7 @@ class Inference:
             await writer.close(errors_of(exchange.operation).error_event(error))
 
     async def _serve(self, exchange: Exchange) -> None:
+        """Raises ClientError, BadRequest or ClientGone."""
         incoming, key = exchange.incoming, exchange.key
         body, fallbacks = await self._read(exchange)
         found = self._candidates.of(key, body.model, fallbacks)
@@ -129,7 +138,7 @@ class Inference:
             await self._whole(exchange, body, trip)
 
     async def _read(self, exchange: Exchange) -> tuple[ParsedBody, tuple[str, ...] | None]:
-        """The body, and the fallbacks that stood in it."""
+        """The body, and the fallbacks that stood in it. Raises BadRequest, ClientError or ClientGone."""
         incoming = exchange.incoming
         try:
             exchange.raw_body = await incoming.read_body(self._body_limit)
@@ -141,8 +150,6 @@ class Inference:
             exchange.requested_model = body.model[:MAX_NAME_CHARS]
             exchange.stream = body.stream
             return take_fallbacks(body)
-        except BadRequest as error:
-            raise _bad_request(error) from error
         finally:
             exchange.attribution = attribute(exchange.key, incoming.headers, exchange.body)
 
@@ -187,6 +194,7 @@ class Inference:
 
         Raises ClientError when every provider fails before the first event of its answer.
         """
+        options = self._relay_options(exchange, body)
         response: UpstreamResponse | None = None
         try:
             with ClientWatch(exchange.incoming.receive):
@@ -194,7 +202,7 @@ class Inference:
                 while True:
                     response = opened.response
                     adapter = opened.route.adapter
-                    relay = adapter.relay(exchange.operation, self._relay_options(exchange, body))
+                    relay = adapter.relay(exchange.operation, options)
                     exchange.relay = relay
                     failure: Failure | None = None
                     try:
@@ -252,11 +260,6 @@ def _end_of(error: BaseException, limit: asyncio.Timeout) -> ClientError:
     if limit.expired():
         return ClientError("request_timeout")
     return ClientError("shutting_down" if isinstance(error, asyncio.CancelledError) else "internal_error")
-
-
-def _bad_request(error: BadRequest) -> ClientError:
-    code = "model_required" if error.param == "model" else "invalid_request"
-    return ClientError(code, error.message, param=error.param)
 
 
 def _kind_of(content_type: str) -> ResponseKind:
