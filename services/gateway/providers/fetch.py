@@ -21,6 +21,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from services.gateway.providers.chat.images import Fetched, media_type_of
 from services.gateway.providers.errors import BadRequest
+from services.gateway.upstream.port import USER_AGENT
 
 MAX_BYTES: Final = 20 * 1_048_576
 """Of one request, all its addresses together."""
@@ -78,7 +79,7 @@ class Fetcher:
                 use_dns_cache=False,
                 force_close=True,
             ),
-            headers={"Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             auto_decompress=False,  # what unfolds to many times its size is counted as it came
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,

@@ -12,6 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from services.gateway.upstream.port import (
+    USER_AGENT,
     Phase,
     UpstreamBroken,
     UpstreamClient,
@@ -88,8 +89,8 @@ class AiohttpClient:
                 limit=0, limit_per_host=connections_per_host, keepalive_timeout=keepalive_s
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "identity"},
-            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
+            skip_auto_headers=("Accept", "Content-Type"),
             read_bufsize=READ_BUFFER_BYTES,
             trust_env=False,
         )
