@@ -40,6 +40,9 @@ log = get_logger(__name__)
 Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, Fetched]]]
 """Fetches what addresses hold. Raises BadRequest."""
 MAX_ATTEMPTS: Final = 8
+MAX_TOLD: Final = 32
+"""Of the parameters that are left out so many are named, in a header and on record: clients may send any number."""
+MAX_TOLD_CHARS: Final = 64
 MAX_REPEATS: Final = 1
 """Of a call to the same model when only waiting can help."""
 BACK_OFF_S: Final = 0.5
@@ -166,6 +169,9 @@ class Caller:
                 passed_headers=exchange.incoming.passed_headers,
             )
             prepared = route.adapter.build(exchange.operation, target, body)
+            if prepared.dropped:
+                told = tuple(name[:MAX_TOLD_CHARS] for name in prepared.dropped[:MAX_TOLD])
+                prepared = replace(prepared, dropped=told)
         except BadRequest as error:
             raise ClientError("invalid_request", error.message, param=error.param) from error
         except Unsupported as error:

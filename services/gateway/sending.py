@@ -93,6 +93,7 @@ class Sender:
             error_message=str(failure)[:_MAX_MESSAGE_CHARS] if failure is not None else "",
             started_ms=int((began - exchange.incoming.began) * 1000),
             duration_ms=int((self._now() - began) * 1000),
+            dropped=call.prepared.dropped,
         )
         exchange.attempts.append(attempt)
         self._metrics.attempted(attempt)

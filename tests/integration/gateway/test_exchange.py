@@ -7,6 +7,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from services.gateway.calling import MAX_TOLD
 from shared.events import Bucket, RequestStarted, UsageRecorded
 from shared.governance.model import Credential
 from shared.governance.money import usd_from_nanos
@@ -96,6 +97,20 @@ async def test_nothing_of_the_caller_reaches_the_provider_but_the_body(tmp_path:
         assert (logged.end_user, logged.chat_id) == ("", "")  # this key's callers are not trusted
 
 
+async def test_however_many_parameters_are_left_out_the_header_that_names_them_is_short(
+    tmp_path: Path,
+) -> None:
+    nobody = mock_provider("http://127.0.0.1:1/v1", name="claude", type="anthropic", models=("m",))
+    async with running_gateway(tmp_path, nobody) as gateway:
+        unknown: dict[str, Any] = {f"{'x' * 200}{number}": 1 for number in range(500)}
+        response = await gateway.chat("claude/m", "hi", "", **unknown)
+
+        assert response.status == 502
+        assert len(response.headers["x-finops-dropped-params"]) < 4000
+        (logged,) = await gateway.logged()
+        assert len(logged.attempts[0].dropped) == MAX_TOLD
+
+
 async def test_parameters_that_a_provider_would_refuse_are_dropped_and_named(tmp_path: Path) -> None:
     async with (
         running_upstream() as upstream,
@@ -107,6 +122,8 @@ async def test_parameters_that_a_provider_would_refuse_are_dropped_and_named(tmp
         sent = upstream.app.requests[0]["body"]
         assert "store" not in sent
         assert sent["temperature"] == 0.5
+        (logged,) = await gateway.logged()
+        assert logged.attempts[0].dropped == ("store",)
 
 
 @pytest.mark.parametrize(
