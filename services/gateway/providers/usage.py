@@ -40,6 +40,10 @@ class _Cost(msgspec.Struct):
     total_cost: Decimal | None = None
 
 
+class _CostDetails(msgspec.Struct):
+    upstream_inference_cost: Decimal | None = None
+
+
 class _Counts(msgspec.Struct):
     """Chat and embeddings say prompt/completion; images, speech and transcription say input/output."""
 
@@ -57,10 +61,14 @@ class _Counts(msgspec.Struct):
     cached_tokens: Count | None = None
     seconds: Seconds | None = None
     cost: msgspec.Raw = msgspec.Raw(b"null")
+    is_byok: bool | None = None
+    """OpenRouter: it used a key of ours at the provider, so `cost` is only its own fee."""
+    cost_details: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _counts: Final = msgspec.json.Decoder(_Counts, strict=False)
 _cost: Final = msgspec.json.Decoder(Decimal | _Cost | None, strict=False)
+_cost_details: Final = msgspec.json.Decoder(_CostDetails | None, strict=False)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _seconds: Final = msgspec.json.Decoder(Seconds, strict=False)
 
@@ -73,7 +81,7 @@ def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
         return None  # unreadable is as good as missing: the caller estimates and marks it so
     prompt = _first(counts.prompt_tokens, counts.input_tokens)
     completion = _first(counts.completion_tokens, counts.output_tokens)
-    cost_nanos = _reported_cost(bytes(counts.cost))
+    cost_nanos = _with_upstream(counts, _reported_cost(bytes(counts.cost)))
     if prompt is None and completion is None and counts.seconds is None and cost_nanos is None:
         return None
     inputs = counts.prompt_tokens_details or counts.input_tokens_details or counts.input_token_details
@@ -152,7 +160,22 @@ def _reported_cost(raw: bytes) -> int | None:
         cost = _cost.decode(raw)
     except msgspec.DecodeError:
         return None  # some other meaning of `cost`: priced from the tokens then
-    usd = cost.total_cost if isinstance(cost, _Cost) else cost
+    return _nanos(cost.total_cost if isinstance(cost, _Cost) else cost)
+
+
+def _with_upstream(counts: _Counts, fee_nanos: int | None) -> int | None:
+    """The fee alone is not what the request costs where the provider bills the model's use to another account."""
+    if not counts.is_byok or fee_nanos is None:
+        return fee_nanos
+    try:
+        details = _cost_details.decode(counts.cost_details)
+    except msgspec.DecodeError:
+        return None  # priced from the tokens then
+    upstream_nanos = _nanos(details.upstream_inference_cost) if details is not None else None
+    return None if upstream_nanos is None else fee_nanos + upstream_nanos
+
+
+def _nanos(usd: Decimal | None) -> int | None:
     if usd is None or not usd.is_finite() or not 0 <= usd <= MOST_USD:
         return None
     return int((usd * NANOS_PER_USD).to_integral_value(ROUND_HALF_UP))

@@ -91,6 +91,35 @@ CHAT = json_body('{"model":"m","messages":[{"role":"user","content":"hello there
         ({}, None),
         ({"total_tokens": 5}, None),
         ({"prompt_tokens": "many"}, None),
+        # OpenRouter with a key of our own at the model's provider, which bills the rest
+        (
+            {
+                "prompt_tokens": 9,
+                "cost": 0.5,
+                "is_byok": True,
+                "cost_details": {"upstream_inference_cost": 2},
+            },
+            Usage(Tokens(9), 2_500_000_000),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "cost": 0.5,
+                "is_byok": False,
+                "cost_details": {"upstream_inference_cost": 0.5},
+            },
+            Usage(Tokens(9), 500_000_000),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "cost": 0,
+                "is_byok": True,
+                "cost_details": {"upstream_inference_cost": None},
+            },
+            Usage(Tokens(9)),
+        ),
+        ({"prompt_tokens": 9, "cost": 0, "is_byok": True, "cost_details": "?"}, Usage(Tokens(9))),
         # what nobody can have used is a mistake, and would not fit into any record
         ({"prompt_tokens": 2**64, "completion_tokens": 4}, None),
         ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 10**30}}, None),
