@@ -128,6 +128,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     started_ms: int = 0
     """Milliseconds after the request started."""
     duration_ms: int = 0
+    dropped: tuple[str, ...] = ()
+    """Parameters of the client that were left out or replaced, because this provider would have refused them."""
 
 
 class RequestLogged(Event, frozen=True, kw_only=True, tag="request.logged"):

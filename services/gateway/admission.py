@@ -38,7 +38,8 @@ class Admission:
     def admit(self, exchange: Exchange, body: ParsedBody, now_ms: int) -> Reservation:
         """Check the budgets, put the start on the log, hold the money.
 
-        Raises ClientError: budget_exceeded, budget_reserved, spend_unverifiable or events_unavailable.
+        Raises ClientError: budget_exceeded, budget_reserved, spend_unverifiable or events_unavailable; BadRequest when
+        a field that decides about the cost is of the wrong type.
         """
         prompt = estimate_prompt(exchange.operation, body)
         nanos = self._expected_nanos(exchange, body, prompt)

@@ -40,13 +40,18 @@ log = get_logger(__name__)
 Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, Fetched]]]
 """Fetches what addresses hold. Raises BadRequest."""
 MAX_ATTEMPTS: Final = 8
+MAX_TOLD: Final = 32
+"""Of the parameters that are left out so many are named, in a header and on record: clients may send any number."""
+MAX_TOLD_CHARS: Final = 64
 MAX_REPEATS: Final = 1
 """Of a call to the same model when only waiting can help."""
 BACK_OFF_S: Final = 0.5
-"""The pause before a repeat is any time up to this."""
+"""The pause before a repeat is any time up to this, beyond what the provider asks for: all were told the same."""
 LONGEST_WAIT_S: Final = 2.0
 """A provider that asks for a longer pause is not waited for."""
 _LEAST_TIME_S: Final = 0.001
+LATE_S: Final = 0.5
+"""A first call that begins so long after its request arrived has that much less time."""
 
 
 class Caller:
@@ -149,7 +154,7 @@ class Caller:
             wanted = route.adapter.needs_bytes(exchange.operation, body)
             fetched = await self._fetched(exchange, wanted) if wanted else NOTHING_FETCHED
             timeouts = route.timeouts
-            if exchange.attempts or fetched:
+            if exchange.attempts or self._now() - exchange.incoming.began > LATE_S:
                 left_s = self._left_s(exchange, route, began)
                 timeouts = replace(timeouts, total=max(_LEAST_TIME_S, left_s))
             target = Target(
@@ -164,6 +169,9 @@ class Caller:
                 passed_headers=exchange.incoming.passed_headers,
             )
             prepared = route.adapter.build(exchange.operation, target, body)
+            if prepared.dropped:
+                told = tuple(name[:MAX_TOLD_CHARS] for name in prepared.dropped[:MAX_TOLD])
+                prepared = replace(prepared, dropped=told)
         except BadRequest as error:
             raise ClientError("invalid_request", error.message, param=error.param) from error
         except Unsupported as error:
@@ -207,7 +215,7 @@ class Caller:
             repeats = self._may_repeat(trip, failure)
             if not repeats:
                 return False
-            wait_s = max(BACK_OFF_S * self._jitter(), retry_after_of(failure) or 0.0)
+            wait_s = BACK_OFF_S * self._jitter() + (retry_after_of(failure) or 0.0)
             trip.again += 1
         if self._left_s(exchange, route, trip.began) <= wait_s or not self._budget(route).take(now):
             return False

@@ -4,19 +4,20 @@ A provider that is down or slow costs nobody anything but its own background tas
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from services.gateway.catalogue import Lists, timeouts_of
 from services.gateway.credentials import Credentials
-from services.gateway.errors import ClientError
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.port import Adapter, ListsInParts, Target
-from services.gateway.upstream.port import UpstreamClient, UpstreamFault, UpstreamRequest
+from services.gateway.upstream.port import UpstreamClient, UpstreamRequest
 from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType
+from shared.errors import FinOpsError
 from shared.governance.model import Provider
+from shared.pricing.genai import context_window
 from shared.settings import Settings
 from shared.telemetry import get_logger
 
@@ -30,16 +31,13 @@ MAX_PARTS: Final = 20
 _NOT_FOR_US: Final = frozenset({401, 403, 404})
 """A further part of a list that is refused with one of these is left out: the credential may not see it."""
 
-_Identity = tuple[str, int]
-
 
 @dataclass(slots=True)
 class _Asked:
-    """What is known of one provider. `due` is a time of the loop's clock."""
+    """A provider as it was when it was asked. `due` is a time of the loop's clock."""
 
-    identity: _Identity
+    provider: Provider
     due: float
-    models: tuple[str, ...] | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -100,19 +98,24 @@ class ModelDiscovery:
         wanted = self._wanted()
         for name, asked in list(self._asked.items()):
             provider = wanted.get(name)
-            if provider is None or _identity(provider) != asked.identity:
-                if asked.task is not None:
-                    asked.task.cancel()
-                del self._asked[name]
-                if self._lists.pop(name, None) is not None:
-                    self._version += 1
+            if provider is not None and provider.version == asked.provider.version:
+                continue
+            if asked.task is not None:
+                asked.task.cancel()
+            del self._asked[name]
+            if provider is None or _server(provider) != _server(asked.provider):
+                self._forget_list(name)
+
+    def _forget_list(self, name: str) -> None:
+        if self._lists.pop(name, None) is not None:
+            self._version += 1
 
     def _ask_due(self) -> None:
         loop = asyncio.get_running_loop()
         for name, provider in self._wanted().items():
             asked = self._asked.get(name)
             if asked is None:
-                asked = self._asked[name] = _Asked(_identity(provider), loop.time())
+                asked = self._asked[name] = _Asked(provider, loop.time())
             if asked.task is None and asked.due <= loop.time():
                 asked.task = loop.create_task(self._refresh(provider, asked), name=f"models-of-{name}")
 
@@ -128,12 +131,13 @@ class ModelDiscovery:
         wait_s = RETRY_S
         try:
             models = await self._ask(provider)
+            await asyncio.to_thread(_look_up, provider.type, models)
             wait_s = self._settings.model_refresh_interval
             if models != self._lists.get(provider.name):
                 self._lists[provider.name] = models
                 self._version += 1
                 log.info("model_list_changed", provider=provider.name, models=len(models))
-        except (UpstreamFault, UpstreamError, ClientError) as error:
+        except FinOpsError as error:
             self._metrics.discovery_failures.labels(provider.name).inc()
             log.warning("model_list_not_available", provider=provider.name, reason=str(error))
         finally:
@@ -182,5 +186,12 @@ class ModelDiscovery:
             response.close()
 
 
-def _identity(provider: Provider) -> _Identity:
-    return provider.name, provider.version
+def _look_up(provider_type: str, models: Sequence[str]) -> None:
+    """What the list of models shows of each is remembered: for many new ones it takes longer than a request may."""
+    for model in models:
+        context_window(provider_type, model)
+
+
+def _server(provider: Provider) -> tuple[object, ...]:
+    """What makes another server of it, whose models say nothing of the former's."""
+    return provider.type, provider.base_url, provider.options

@@ -95,6 +95,7 @@ ERRORS: Final[dict[str, ErrorSpec]] = {
         503, _SERVER, "The provider of this model has no usable credential. Tell your administrator."
     ),
     # what the gateway did
+    "request_timeout": ErrorSpec(408, _INVALID, "The request took longer than this gateway allows."),
     "shutting_down": ErrorSpec(503, _SERVER, "This gateway is stopping. Send the request again."),
     "internal_error": ErrorSpec(
         500, _SERVER, "The gateway failed. The administrator finds the reason in its log."

@@ -15,6 +15,7 @@ from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Relay
 from services.gateway.providers.usage import Usage
+from services.gateway.streaming import StreamWriter
 from shared.events import Attempt, Charge, CostBasis, Outcome, Tokens
 from shared.governance.model import VirtualKey
 from shared.governance.money import usd_from_nanos
@@ -32,6 +33,8 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 NOTHING_BOUGHT = Cost(0, "none")
+CANCELLED: Final = "cancelled"
+"""`error_code` of an attempt that was given up before anything was known of it."""
 _TOLD_OF_ROUTE: Final = (b"x-finops-provider", b"x-finops-model", b"x-finops-dropped-params")
 
 
@@ -53,6 +56,7 @@ class Exchange:
         "attempts", "attribution", "body", "candidates", "client_headers", "cost", "error", "fetched", "finish_reason", "first_byte_ms",
         "http_status", "incoming", "key", "operation", "outcome", "price", "raw_body", "recorded", "relay",
         "requested_model", "reservation", "response", "response_bytes", "response_kind", "route", "stream", "usage",
+        "writer",
     )  # fmt: skip
 
     def __init__(self, incoming: Incoming, key: VirtualKey, operation: Operation) -> None:
@@ -77,6 +81,8 @@ class Exchange:
         """Told to the client with any answer: who served it. Always this list: a stream's headers are in it."""
         self.relay: Relay | None = None
         """The stream on its way to the client, once there is one."""
+        self.writer: StreamWriter | None = None
+        """The client's side of it, from before the provider is called."""
         self.usage: Usage | None = None
         self.cost = NOTHING_BOUGHT
         self.outcome: Outcome = "success"
@@ -128,14 +134,19 @@ class Exchange:
         return None if cost.basis == "unpriced" else usd_from_nanos(cost.nanos)
 
     def bill_partial(self) -> None:
-        """The request was cut short after it was sent: bill what was produced, as far as anybody knows.
+        """The request was cut short: bill what was produced, as far as anybody knows.
 
-        Without any answer that is what the request itself used, which the provider will have read.
+        Without any answer that is what the request itself used, if a provider was reading it just then.
         """
         if self.relay is not None:
             self.take_stream(self.relay)
-        elif self.reservation is not None:
+        elif self.usage is None and self.reservation is not None and self._is_with_provider:
             self.bill(Usage(self.reservation.prompt, estimated=True))
+
+    @property
+    def _is_with_provider(self) -> bool:
+        """Some provider has been sent the request and has not failed."""
+        return bool(self.attempts) and self.attempts[-1].error_code in ("", CANCELLED)
 
     def take_stream(self, relay: Relay) -> None:
         """The stream has ended: bill it, and keep what the log keeps."""

@@ -1,6 +1,7 @@
 """One HTTP request as the gateway sees it, and the two ways to answer it whole: bytes, or an error."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -15,6 +16,8 @@ class ClientGone(Exception):
     """The client closed its connection."""
 
 
+_ENDS_CONNECTION: Final = frozenset({"body_too_large", "request_timeout", "shutting_down"})
+"""The rest of the body is not worth reading, or nobody will read what comes after it."""
 PASSED_HEADERS: Final = (b"anthropic-beta", b"anthropic-version")
 
 
@@ -98,11 +101,11 @@ class Incoming:
         """Answer with an error."""
         extra = list(headers)
         if error.retry_after_s is not None:
-            extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+            extra.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after_s))))
         if error.status == 401:
             extra.append((b"www-authenticate", b"Bearer"))
-        if error.code == "body_too_large":
-            extra.append((b"connection", b"close"))  # the rest of the body is not worth reading
+        if error.code in _ENDS_CONNECTION:
+            extra.append((b"connection", b"close"))
         await self.answer(error.status, self.error_body(error), headers=extra)
 
 

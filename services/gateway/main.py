@@ -34,6 +34,7 @@ from services.gateway.routes.health import Health
 from services.gateway.routes.inference import Inference
 from services.gateway.routes.models import Models
 from services.gateway.upstream.aiohttp_client import AiohttpClient
+from services.gateway.upstream.proxies import Proxies
 from shared.eventlog.follower import Follower
 from shared.eventlog.open import open_log
 from shared.eventlog.outbox import Outbox
@@ -117,7 +118,7 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
 
 def _channels(stack: AsyncExitStack) -> Channels:
     """Every wire format over its client; `stack` closes the clients, the network last."""
-    network = AiohttpClient()
+    network = AiohttpClient(proxies=Proxies(process_environment()))
     azure, vertex = TokenClient(network, entra.fetch_for), TokenClient(network, google.fetch_for)
     aws = SigningClient(network, AwsCredentials())
     for client in (network, azure, vertex, aws):

@@ -4,6 +4,7 @@ Nothing is scanned twice, and a body without payloads costs one search of its by
 """
 
 import re
+import sys
 from typing import Final
 
 import msgspec
@@ -13,24 +14,27 @@ BASE64_MIN_BYTES: Final = 256
 
 _START: Final = re.compile(rb';base64,|"(?:b64_json|data|embedding|audio)"\s*:\s*"')
 _RUN: Final = re.compile(rb"(?:[A-Za-z0-9+/=_-]++|\\/)*+")
+_LARGEST_WINDOW: Final = 1_048_576
 _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-"
 _NULL: Final = msgspec.Raw(b"null")
 
 
-def cut_payloads(body: bytes) -> bytes:
+def cut_payloads(body: bytes, enough: int = sys.maxsize) -> bytes:
     """`body` with every run of base64 after a data URL or in a payload field replaced by its size.
 
-    JSON stays JSON: only characters inside a string are replaced.
+    JSON stays JSON: only characters inside a string are replaced. After `enough` bytes nothing more is replaced.
     """
     if len(body) < BASE64_MIN_BYTES or not _may_hold_payload(body):
         return body
     pieces: list[bytes] = []
-    kept = at = 0
-    while (match := _START.search(body, at)) is not None:
+    size = kept = at = 0
+    while size + at - kept <= enough and (match := _START.search(body, at)) is not None:
         start = match.end()
         at = _end_of_run(body, start)
         if at - start >= BASE64_MIN_BYTES:
-            pieces += (body[kept:start], b"[cut %d bytes]" % (at - start))
+            mark = b"[cut %d bytes]" % (at - start)
+            pieces += (body[kept:start], mark)
+            size += start - kept + len(mark)
             kept = at
     if not pieces:
         return body
@@ -40,13 +44,13 @@ def cut_payloads(body: bytes) -> bytes:
 
 def logged_json(body: bytes, limit: int) -> msgspec.Raw:
     """A body that is valid JSON, as a JSON value: itself where it fits into `limit` bytes, else its head as a string."""
-    short = cut_payloads(body)
+    short = cut_payloads(body, limit)
     return msgspec.Raw(short) if len(short) <= limit else _as_string(short, limit)
 
 
 def logged_text(body: bytes, limit: int) -> msgspec.Raw:
     """A body that is no JSON (a stream's transcript, a page of an error) as a JSON string, cut at `limit` bytes."""
-    return _as_string(cut_payloads(body), limit)
+    return _as_string(cut_payloads(body, limit), limit)
 
 
 def logged_any(body: bytes, limit: int) -> msgspec.Raw:
@@ -74,8 +78,8 @@ def is_json(body: bytes) -> bool:
         if not body.isascii():
             body.decode()
         msgspec.json.decode(body, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False  # what is nested too deeply for us is as well kept as text
     return True
 
 
@@ -91,12 +95,21 @@ def _may_hold_payload(body: bytes) -> bool:
 
 
 def _end_of_run(body: bytes, start: int) -> int:
-    """Where the base64 that begins at `start` ends. The fast way first: all up to the closing quote."""
-    quote = body.find(b'"', start)
-    if quote > start and not body[start:quote].translate(None, _BASE64):
-        return quote
-    match = _RUN.match(body, start)
-    return match.end() if match is not None else start
+    """Where the base64 that begins at `start` ends. Looks at windows that grow with the run, so that a body full of
+    beginnings costs no more than one long run does."""
+    at, size = start, BASE64_MIN_BYTES
+    while at < len(body):
+        window = body[at : at + size]
+        end = at + len(window)
+        if window.translate(None, _BASE64):  # something else is in it
+            match = _RUN.match(body, at, end)
+            stop = match.end() if match is not None else at
+            if stop < end and body[stop : stop + 2] != b"\\/":
+                return stop
+            end = stop  # only escaped slashes, the last one perhaps across the edge
+        at = end
+        size = min(2 * size, _LARGEST_WINDOW)
+    return at
 
 
 def _as_string(body: bytes, limit: int) -> msgspec.Raw:

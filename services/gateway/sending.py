@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from services.gateway.circuits import Circuits
-from services.gateway.exchange import Exchange
+from services.gateway.exchange import CANCELLED, Exchange
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.trip import Call
@@ -47,13 +47,12 @@ class Sender:
         try:
             response = await self._answered(call)
             status = response.status
-            if status < 400:
+            if status < 300:
                 return response
-            try:
-                answer = await response.read(MAX_ERROR_BYTES)
-            finally:
-                response.close()
+            answer = await _error_text(response)
             exchange.keep_response(answer, "json")
+            if status < 400:
+                raise _redirected(call, response)
             raise route.adapter.map_error(status, response.headers, answer)
         except (UpstreamError, UpstreamFault) as error:
             failure = error
@@ -90,10 +89,11 @@ class Sender:
             model=route.model,
             credential=call.credential,
             http_status=status,
-            error_code=error.code if error is not None else "" if status else "cancelled",
+            error_code=error.code if error is not None else "" if status else CANCELLED,
             error_message=str(failure)[:_MAX_MESSAGE_CHARS] if failure is not None else "",
             started_ms=int((began - exchange.incoming.began) * 1000),
             duration_ms=int((self._now() - began) * 1000),
+            dropped=call.prepared.dropped,
         )
         exchange.attempts.append(attempt)
         self._metrics.attempted(attempt)
@@ -101,6 +101,28 @@ class Sender:
             _warn(exchange, call, attempt)
         elif not status:
             self._circuits.left(route.provider, call.credential, route.model, self._now())
+
+
+async def _error_text(response: UpstreamResponse) -> bytes:
+    """What an answer says that is no success; empty where that does not arrive, as its status alone says enough."""
+    try:
+        return await response.read(MAX_ERROR_BYTES)
+    except UpstreamFault as fault:
+        log.info("error_text_lost", status=response.status, reason=str(fault))
+        return b""
+    finally:
+        response.close()
+
+
+def _redirected(call: Call, response: UpstreamResponse) -> UpstreamError:
+    """Credentials and requests are not taken to where a server points; the log says where that is."""
+    log.warning(
+        "provider_redirects", provider=call.route.provider.name, location=response.headers.get("location", "")
+    )
+    return UpstreamError(
+        status=502,
+        message=f"It redirects ({response.status}) elsewhere, so its address in the configuration is wrong.",
+    )
 
 
 def _warn(exchange: Exchange, call: Call, attempt: Attempt) -> None:

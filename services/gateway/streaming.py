@@ -7,6 +7,7 @@ a failure after that is an error event followed by `[DONE]`.
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from services.gateway.incoming import Header, Incoming
@@ -69,10 +70,13 @@ class StreamWriter:
             self._beat_task.cancel()
 
     async def _send(self, events: bytes) -> None:
+        self._last = (
+            inf  # while something is on its way to a slow client no comment may overtake it, nor is it due
+        )
         if not self.started:
             await self._start()
-        self._last = self._loop.time()
         await self._incoming.send({"type": "http.response.body", "body": events, "more_body": True})
+        self._last = self._loop.time()
 
     async def _start(self) -> None:
         self.started = self._incoming.answered = True
@@ -84,7 +88,8 @@ class StreamWriter:
         if due <= 0 and (self._beat_task is None or self._beat_task.done()):
             # From here on `write` waits for this task, so that nothing overtakes the status line.
             self._beat_task = self._loop.create_task(self._send(HEARTBEAT))
-        self._timer = self._loop.call_later(due if due > 0 else self._interval_s, self._beat)
+        wait_s = min(due, self._interval_s) if due > 0 else self._interval_s
+        self._timer = self._loop.call_later(wait_s, self._beat)
 
     async def _settle_beat(self) -> None:
         if self._beat_task is not None:

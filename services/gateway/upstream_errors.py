@@ -14,9 +14,10 @@ from services.gateway.upstream.port import (
 
 Failure = UpstreamError | UpstreamFault
 
-_OUR_CREDENTIAL: Final = frozenset({401, 402, 403})
+_UNKNOWN_CREDENTIAL: Final = 401
+_OUR_CREDENTIAL: Final = frozenset({402, 403})
 _TOO_MANY: Final = 429
-_REFUSED: Final = frozenset({401, 402})
+_REFUSED: Final = frozenset({_UNKNOWN_CREDENTIAL, 402})
 _LIMITED: Final = frozenset({403, 429})
 """A 403 is often about one model that the account may not use."""
 _MISSING: Final = frozenset({404, 410})
@@ -27,6 +28,13 @@ def from_upstream_error(error: UpstreamError, provider: str) -> ClientError:
 
     What the gateway's credential lacks is the administrator's business, not the caller's: never 401, 402 or 403.
     """
+    if error.status == _UNKNOWN_CREDENTIAL:
+        # Its words are about the credential and may repeat a part of it: they are for the record of the attempt.
+        return ClientError(
+            "provider_auth_failed",
+            f"The provider '{provider}' refused the gateway's credential. "
+            "Your own key is fine: tell your administrator.",
+        )
     if error.status in _OUR_CREDENTIAL:
         return ClientError(
             "provider_auth_failed", f"The provider '{provider}' refused this gateway: {_said(error)}"

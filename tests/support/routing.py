@@ -27,8 +27,30 @@ from shared.settings import Settings
 from tests.support.asgi import Sent, incoming_of
 from tests.support.gateway import virtual_key
 
-Told = int | tuple[int, float] | UpstreamFault | float
-"""A status, one with Retry-After, a fault, or (float) seconds that pass before a 200."""
+
+class ToldResponse:
+    """An answer with nothing in it but its status; reading it ends in `fault` if there is one."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], fault: UpstreamFault | None = None) -> None:
+        self.status = status
+        self.headers = headers
+        self.fault = fault
+
+    async def read(self, limit_bytes: int) -> bytes:
+        if self.fault is not None:
+            raise self.fault
+        return b'{"error":{"message":"as told"}}'
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield await self.read(0)
+
+    async def drain(self, timeout_s: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+Told = int | tuple[int, float] | UpstreamFault | float | ToldResponse
+"""A status, one with Retry-After, a fault, (float) seconds that pass before a 200, or the answer itself."""
 
 KEY = virtual_key()[1]
 BODY = parse_json(b'{"model":"m","messages":[]}')
@@ -48,24 +70,6 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
-
-
-class ToldResponse:
-    """An answer with nothing in it but its status."""
-
-    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
-        self.status = status
-        self.headers = headers
-
-    async def read(self, limit_bytes: int) -> bytes:
-        return b'{"error":{"message":"as told"}}'
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield await self.read(0)
-
-    async def drain(self, timeout_s: float) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class ToldProviders:
@@ -92,6 +96,8 @@ class ToldProviders:
         if isinstance(answer, float):
             self.clock.now += answer
             answer = 200
+        if isinstance(answer, ToldResponse):
+            return answer
         if isinstance(answer, tuple):
             return ToldResponse(answer[0], {"retry-after": str(answer[1])})
         return ToldResponse(answer, {})

@@ -65,21 +65,36 @@ def read_openai_answer(
     """Never raises: an answer that cannot be read has its `error` set."""
     content_type = headers.get("content-type", "application/json")
     if operation is Operation.SPEECH or _is_plain_transcript(operation, request):
-        return OpenAIAnswer(answer, content_type, estimate_answer(operation, request, answer))
+        usage = estimate_answer(operation, request, answer)
+        return OpenAIAnswer(answer, content_type, usage, error=_error_in_its_place(content_type, answer))
     try:
         fields = _fields.decode(answer)
     except msgspec.DecodeError:
         return OpenAIAnswer(answer, content_type, Usage(Tokens(), estimated=True), error=unreadable_answer())
     images = _count(fields.get("data")) if operation in PICTURES else 0
     usage = _usage(operation, request, fields, answer, images)
+    finish_reason = _finish_reason(fields.get("choices"))
+    suspect = "error" in fields or "choices" not in fields or finish_reason == "error"
     return OpenAIAnswer(
         answer,
         content_type,
         usage,
         fields=fields,
-        finish_reason=_finish_reason(fields.get("choices")),
-        error=error_in(fields, named=False) if "error" in fields or "choices" not in fields else None,
+        finish_reason=finish_reason,
+        error=error_in(fields, named=False) if suspect else None,
     )
+
+
+def _error_in_its_place(content_type: str, answer: bytes) -> UpstreamError | None:
+    """What came with a 200 where a sound or a plain text should: an error object, or a proxy's web page."""
+    if "html" in content_type:
+        return unreadable_answer()
+    if "json" not in content_type:
+        return None
+    try:
+        return error_in(_fields.decode(answer), named=False)
+    except msgspec.DecodeError:
+        return None  # whatever it is, it is no error object
 
 
 def _usage(

@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
-_whole_number: Final = msgspec.json.Decoder(int)
+_whole_number: Final = msgspec.json.Decoder(int, strict=False)
+"""Many servers take `"5"` and `5.0` as well, and it is for them to say."""
 _truth: Final = msgspec.json.Decoder(bool)
 _NULL: Final = b"null"
 _LIMITS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -138,3 +139,5 @@ def parse_json(raw_body: bytes) -> JsonBody:
         raise BadRequest("The body must be a JSON object.") from error
     except msgspec.DecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from error
+    except RecursionError as error:
+        raise BadRequest("The body is nested too deeply.") from error

@@ -9,7 +9,7 @@ from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.multipart import MultipartBody, Part
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.rerank import document_count
-from services.gateway.providers.sse import data_of
+from services.gateway.providers.sse import blocks, data_of
 from services.gateway.providers.usage import Usage
 from shared.events import Tokens
 from shared.pricing.estimate import estimate_tokens
@@ -87,7 +87,7 @@ def estimate_answer(operation: Operation, body: ParsedBody, answer: bytes) -> Us
 def completion_tokens_seen(stream: bytes) -> int:
     """Completion tokens in the text that an event stream carried so far."""
     size = 0
-    for block in stream.split(b"\n\n"):
+    for block in blocks(stream):
         data = data_of(block)
         if data:
             size += _text_size(data)

@@ -1,7 +1,8 @@
 """Fetches what https addresses in a client's request hold, for providers that take bytes only.
 
-The addresses are the client's, the network is the gateway's: nothing but public addresses is ever connected to,
-and the address that was checked is the one that is connected to, also after each redirect.
+The addresses are the client's, the network is the gateway's: nothing but public addresses is ever connected to. It is
+checked where the socket is made, on the very address that it is for: however an URL spells its host, whatever a name
+leads to by then, and wherever a server redirects to.
 """
 
 import asyncio
@@ -14,11 +15,13 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp import AddrInfoType
+from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import ThreadedResolver
 
 from services.gateway.providers.chat.images import Fetched, media_type_of
 from services.gateway.providers.errors import BadRequest
+from services.gateway.upstream.port import USER_AGENT
 
 MAX_BYTES: Final = 20 * 1_048_576
 """Of one request, all its addresses together."""
@@ -48,27 +51,9 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
         if inner is not None:
             return is_public(inner)
+        if address.is_site_local:
+            return False
     return address.is_global and not address.is_multicast and not address.is_reserved
-
-
-class _CheckedResolver(AbstractResolver):
-    """Refuses names any of whose addresses is not allowed."""
-
-    def __init__(self, resolver: AbstractResolver, allowed: Allowed) -> None:
-        self._resolver = resolver
-        self._allowed = allowed
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        for result in found:
-            if not self._allowed(_address(result["host"])):
-                raise OSError(errno.EACCES, "its name leads to an address that is not public")
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
 
 
 class Fetcher:
@@ -88,11 +73,14 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=_CheckedResolver(resolver or ThreadedResolver(), allowed),
+                resolver=resolver or ThreadedResolver(),
+                socket_factory=self._socket,
                 ssl=tls or True,
                 use_dns_cache=False,
                 force_close=True,
             ),
+            headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
+            auto_decompress=False,  # what unfolds to many times its size is counted as it came
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
@@ -124,7 +112,7 @@ class Fetcher:
         at = url
         try:
             for _ in range(MAX_REDIRECTS + 1):
-                self._check(at)
+                _check(at)
                 async with self._session.get(at, allow_redirects=False) as response:
                     if response.status not in _REDIRECTS:
                         return await _read(response, left)
@@ -135,19 +123,12 @@ class Fetcher:
             raise _Refused(f"{_shown(url)}: {refused}") from refused
         raise _Refused(f"{_shown(url)}: it was redirected too often")
 
-    def _check(self, url: str) -> None:
-        """What the resolver does not see: the scheme, and hosts that are addresses already."""
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname:
-            raise _Refused("only https addresses are fetched")
-        if parts.username or parts.password:
-            raise _Refused("addresses with a password are not fetched")
-        try:
-            literal = _address(parts.hostname)
-        except ValueError:
-            return  # a name: the resolver checks where it leads
-        if not self._allowed(literal):
-            raise _Refused("it is not a public address")
+    def _socket(self, place: AddrInfoType) -> socket.socket:
+        """Made for each connection, for the address that it goes to. Raises OSError when nothing may go there."""
+        family, kind, protocol, _, address = place
+        if not self._allowed(ipaddress.ip_address(address[0].partition("%")[0])):
+            raise OSError(errno.EACCES, "it is not a public address")
+        return socket.socket(family, kind, protocol)
 
 
 class _Allowance:
@@ -173,8 +154,12 @@ async def _read(response: aiohttp.ClientResponse, left: _Allowance) -> Fetched:
     return Fetched(media_type_of(data) or response.content_type, data)
 
 
-def _address(text: str) -> Address:
-    return ipaddress.ip_address(text.partition("%")[0])
+def _check(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        raise _Refused("only https addresses are fetched")
+    if parts.username or parts.password:
+        raise _Refused("addresses with a password are not fetched")
 
 
 def _shown(url: str) -> str:

@@ -169,12 +169,12 @@ class MultipartBody:
         return value.encode()
 
     def summary(self) -> dict[str, object]:
-        """The fields, and for files their name and size: what the log keeps of a form."""
+        """The fields, and for files their name and size: what the log keeps of a form, whatever stands in it."""
         shown: dict[str, object] = {}
         for part in self._parts:
-            value = (
-                {"file": part.filename, "bytes": part.size_bytes} if part.is_file else self.text(part.name)
-            )
+            value: object = {"file": part.filename, "bytes": part.size_bytes}
+            if not part.is_file:
+                value = self.content_of(part)[:TEXT_LIMIT].decode("utf-8", "replace")
             known = shown.get(part.name)
             if known is None:
                 shown[part.name] = value

@@ -101,14 +101,17 @@ class OpenAIAdapter:
         return UpstreamRequest("GET", url, _headers(target, accept="application/json"), None, target.timeouts)
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
+        models: list[_Model] | None
         try:
             if answer.lstrip()[:1] == b"[":
                 models = _models.decode(answer)
             else:
                 document = _model_list.decode(answer)
-                models = document.data or document.models or []
+                models = document.models if document.data is None else document.data
         except msgspec.DecodeError as error:
             raise unreadable_answer() from error
+        if models is None:
+            raise unreadable_answer()  # some other object says nothing about the models
         names = (model.id or model.name for model in models)
         return tuple(dict.fromkeys(name.removeprefix("models/") for name in names if name))
 

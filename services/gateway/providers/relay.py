@@ -66,10 +66,12 @@ class OpenAIRelay:
             return b""
         if self._plain is None:
             self._recognise(chunk)
+        if self._plain:
+            return self._hold_plain(chunk)
         events = self._buffer.push(chunk)
-        if self._buffer.held_bytes > (MAX_PLAIN_BYTES if self._plain else MAX_EVENT_BYTES):
+        if self._buffer.held_bytes > MAX_EVENT_BYTES:
             return self._stop(unreadable_stream("an event of it is too large"))
-        if not events or self._plain:
+        if not events:
             return b""
         if self.started and not self._means_something(events):
             self._relayed += len(events)
@@ -118,6 +120,12 @@ class OpenAIRelay:
         text = chunk.lstrip()
         if text:
             self._plain = text[0] not in _SSE_STARTS
+
+    def _hold_plain(self, chunk: bytes) -> bytes:
+        self._buffer.hold(chunk)
+        if self._buffer.held_bytes > MAX_PLAIN_BYTES:
+            return self._stop(unreadable_stream("it sent something else"))
+        return b""
 
     def _means_something(self, events: bytes) -> bool:
         """Whether any of these events is to be read, by searches that cost next to nothing."""

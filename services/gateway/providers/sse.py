@@ -32,25 +32,26 @@ class EventBuffer:
         # An end of block may straddle two chunks; none stands in what is held, so it ends inside this chunk.
         found = _end_of_last_block(self._tail + chunk)
         if not found:
-            self._hold(chunk)
+            self.hold(chunk)
             return b""
         end = found - len(self._tail)
         whole = b"".join((*self._pieces, chunk[:end]))
         self._clear()
-        self._hold(chunk[end:])
+        self.hold(chunk[end:])
         return whole
+
+    def hold(self, piece: bytes) -> None:
+        """Keep a piece back for `take`, whatever stands in it: the body is no stream of events after all."""
+        if piece:
+            self._pieces.append(piece)
+            self._tail = (self._tail + piece)[-2:]
+            self.held_bytes += len(piece)
 
     def take(self) -> bytes:
         """What came after the last whole event; it is given out once."""
         rest = b"".join(self._pieces)
         self._clear()
         return rest
-
-    def _hold(self, piece: bytes) -> None:
-        if piece:
-            self._pieces.append(piece)
-            self._tail = (self._tail + piece)[-2:]
-            self.held_bytes += len(piece)
 
     def _clear(self) -> None:
         self._pieces.clear()
@@ -93,5 +94,7 @@ def event_name(block: bytes) -> bytes:
 
 
 def event(data: bytes) -> bytes:
-    """An event with this data, which holds no line break."""
+    """An event with this data, on as many lines as it has."""
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(data.splitlines())
     return b"data: " + data + b"\n\n"

@@ -17,7 +17,7 @@ AHEAD_S: Final = 600.0
 MARGIN_S: Final = 15.0
 """A token with less left than this counts as expired: the request that carries it takes time to arrive."""
 PAUSE_S: Final = 20.0
-"""After a renewal that failed, or brought a token that ends as soon, while that still serves."""
+"""Between two renewals, while the token still serves: one failed, or its tokens never last as long as AHEAD_S."""
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -89,12 +89,10 @@ class TokenSource:
 
     async def _renew(self) -> Token:
         self._token = await self._fetch()
-        if self._token.expires_at - AHEAD_S <= self._now():
-            self._pause_until = self._now() + PAUSE_S
         return self._token
 
     def _ended(self, task: "asyncio.Task[Token]") -> None:
         self._running = None
+        self._pause_until = self._now() + PAUSE_S
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._pause_until = self._now() + PAUSE_S
             log.warning("access_token_not_renewed", reason=str(error))

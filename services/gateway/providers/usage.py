@@ -3,13 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from shared.events import Tokens
 
 NANOS_PER_USD: Final = 1_000_000_000
+MOST_USD: Final = 1_000_000
+"""What one request is said to cost beyond this is a mistake of the provider's."""
+Count = Annotated[int, msgspec.Meta(le=10**12)]
+"""Of tokens: nobody ever used more for one request, and the records of it must hold their sums."""
+Seconds = Annotated[float, msgspec.Meta(le=10**9)]
 RawFields = Mapping[str, msgspec.Raw]
 
 
@@ -25,39 +30,47 @@ class Usage:
 
 
 class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
 
 
 class _Cost(msgspec.Struct):
     total_cost: Decimal | None = None
 
 
+class _CostDetails(msgspec.Struct):
+    upstream_inference_cost: Decimal | None = None
+
+
 class _Counts(msgspec.Struct):
     """Chat and embeddings say prompt/completion; images, speech and transcription say input/output."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
     input_token_details: _Details | None = None
     output_tokens_details: _Details | None = None
-    prompt_cache_hit_tokens: int | None = None
-    cached_tokens: int | None = None
-    seconds: float | None = None
+    prompt_cache_hit_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    seconds: Seconds | None = None
     cost: msgspec.Raw = msgspec.Raw(b"null")
+    is_byok: bool | None = None
+    """OpenRouter: it used a key of ours at the provider, so `cost` is only its own fee."""
+    cost_details: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _counts: Final = msgspec.json.Decoder(_Counts, strict=False)
 _cost: Final = msgspec.json.Decoder(Decimal | _Cost | None, strict=False)
+_cost_details: Final = msgspec.json.Decoder(_CostDetails | None, strict=False)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_seconds: Final = msgspec.json.Decoder(float, strict=False)
+_seconds: Final = msgspec.json.Decoder(Seconds, strict=False)
 
 
 def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
@@ -68,7 +81,7 @@ def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
         return None  # unreadable is as good as missing: the caller estimates and marks it so
     prompt = _first(counts.prompt_tokens, counts.input_tokens)
     completion = _first(counts.completion_tokens, counts.output_tokens)
-    cost_nanos = _reported_cost(bytes(counts.cost))
+    cost_nanos = _with_upstream(counts, _reported_cost(bytes(counts.cost)))
     if prompt is None and completion is None and counts.seconds is None and cost_nanos is None:
         return None
     inputs = counts.prompt_tokens_details or counts.input_tokens_details or counts.input_token_details
@@ -147,7 +160,22 @@ def _reported_cost(raw: bytes) -> int | None:
         cost = _cost.decode(raw)
     except msgspec.DecodeError:
         return None  # some other meaning of `cost`: priced from the tokens then
-    usd = cost.total_cost if isinstance(cost, _Cost) else cost
-    if usd is None or not usd.is_finite() or usd < 0:
+    return _nanos(cost.total_cost if isinstance(cost, _Cost) else cost)
+
+
+def _with_upstream(counts: _Counts, fee_nanos: int | None) -> int | None:
+    """The fee alone is not what the request costs where the provider bills the model's use to another account."""
+    if not counts.is_byok or fee_nanos is None:
+        return fee_nanos
+    try:
+        details = _cost_details.decode(counts.cost_details)
+    except msgspec.DecodeError:
+        return None  # priced from the tokens then
+    upstream_nanos = _nanos(details.upstream_inference_cost) if details is not None else None
+    return None if upstream_nanos is None else fee_nanos + upstream_nanos
+
+
+def _nanos(usd: Decimal | None) -> int | None:
+    if usd is None or not usd.is_finite() or not 0 <= usd <= MOST_USD:
         return None
     return int((usd * NANOS_PER_USD).to_integral_value(ROUND_HALF_UP))

@@ -11,6 +11,8 @@ import msgspec
 from services.gateway.providers.errors import UpstreamError
 
 MESSAGE_LIMIT: Final = 2_000
+LONGEST_WAIT_S: Final = 30 * 86_400.0
+"""A longer pause is a mistake of the server's."""
 _RETRYABLE: Final = frozenset({401, 402, 403, 408, 409, 425, 429})
 _UNKNOWN_STATUS: Final = 502
 
@@ -77,11 +79,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
         if value.replace(".", "", 1).isdecimal():
-            return float(value) / scale
+            return min(float(value) / scale, LONGEST_WAIT_S)
     until, now = _date(headers.get("retry-after")), _date(headers.get("date"))
     if until is None or now is None:
         return None
-    return max(0.0, (until - now).total_seconds())
+    return min(max(0.0, (until - now).total_seconds()), LONGEST_WAIT_S)
 
 
 def stream_cut() -> UpstreamError:

@@ -1,6 +1,7 @@
 """POST /v1/...: one request to a model. Each that authenticates ends in exactly one record, however it ends."""
 
 import asyncio
+from typing import Final
 
 from services.gateway.admission import Admission
 from services.gateway.attribution import attribute
@@ -30,6 +31,11 @@ from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
+OVERTIME_S: Final = 1.0
+"""Beyond the time of a request: a provider that is too slow is told from a client that is."""
+FAREWELL_S: Final = 1.0
+"""For the last words to a client that may not read them."""
+
 
 class Inference:
     """Serves every operation: they differ in the body's form and in what the adapter makes of it."""
@@ -52,32 +58,73 @@ class Inference:
         self._metrics = metrics
         self._body_limit = settings.body_limit
         self._heartbeat_s = settings.heartbeat_interval
+        self._longest_s = settings.request_timeout + OVERTIME_S
 
     async def __call__(self, incoming: Incoming, operation: Operation) -> None:
         incoming.error_body = errors_of(operation).error_body
         key = self._authenticator.authenticate(incoming.headers, incoming.received_ms)
         exchange = Exchange(incoming, key, operation)
         self._metrics.in_flight += 1
+        limit = asyncio.timeout_at(incoming.began + self._longest_s)
         try:
-            await self._serve(exchange)
-        except ClientError as error:
-            exchange.fail(error)
-            self._recorder.end(exchange)
-            await incoming.refuse(error, exchange.client_headers)
+            async with limit:
+                await self._serve_or_refuse(exchange)
         except ClientGone:
             exchange.fail(ClientError("client_disconnected"), outcome="cancelled")
             exchange.bill_partial()
         except BaseException as error:
-            # The server stops, or a fault of ours: what was used is still billed, then the caller decides.
-            stopping = isinstance(error, asyncio.CancelledError)
-            exchange.fail(ClientError("shutting_down" if stopping else "internal_error"))
-            exchange.bill_partial()
-            raise
+            # Time is up, the server stops, or a fault of ours: what was used is still billed.
+            await self._cut_short(exchange, _end_of(error, limit))
+            if not limit.expired():
+                raise
         finally:
             self._metrics.in_flight -= 1
             self._recorder.end(exchange)
+            if exchange.writer is not None:
+                exchange.writer.abandon()
+
+    async def _serve_or_refuse(self, exchange: Exchange) -> None:
+        try:
+            await self._serve(exchange)
+        except ClientError as error:
+            await self._refuse(exchange, error)
+        except BadRequest as error:
+            # A field is of the wrong type. Where that shows only in the answer, a provider has worked for it.
+            exchange.bill_partial()
+            code = "model_required" if error.param == "model" else "invalid_request"
+            await self._refuse(exchange, ClientError(code, error.message, param=error.param))
+
+    async def _refuse(self, exchange: Exchange, error: ClientError) -> None:
+        exchange.fail(error)
+        self._recorder.end(exchange)
+        await self._tell(exchange, error)
+
+    async def _cut_short(self, exchange: Exchange, error: ClientError) -> None:
+        if exchange.recorded:
+            return  # whatever happens now, the answer was whole
+        exchange.fail(error)
+        exchange.bill_partial()
+        self._recorder.end(exchange)
+        if error.code == "internal_error" and not exchange.incoming.answered:
+            return  # the fault goes on to where it is logged and answered
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._tell(exchange, error)
+        except TimeoutError:
+            log.info("nobody_reads_the_answer", request_id=exchange.incoming.request_id)
+
+    async def _tell(self, exchange: Exchange, error: ClientError) -> None:
+        """As an answer, or as the last events of one that has begun. It is on record already."""
+        writer = exchange.writer
+        if writer is not None:
+            await writer.quiet()
+        if writer is None or not writer.started:
+            await exchange.incoming.refuse(error, exchange.client_headers)
+        else:
+            await writer.close(errors_of(exchange.operation).error_event(error))
 
     async def _serve(self, exchange: Exchange) -> None:
+        """Raises ClientError, BadRequest or ClientGone."""
         incoming, key = exchange.incoming, exchange.key
         body, fallbacks = await self._read(exchange)
         found = self._candidates.of(key, body.model, fallbacks)
@@ -85,12 +132,14 @@ class Inference:
         trip = await self._caller.begin(exchange, exchange.candidates, body)
         self._admission.admit(exchange, body, incoming.received_ms)
         if trip.call.prepared.streams:
-            await self._stream(exchange, body, trip)
+            writer = StreamWriter(incoming, exchange.client_headers, self._heartbeat_s)
+            exchange.writer = writer
+            await self._stream(exchange, body, trip, writer)
         else:
             await self._whole(exchange, body, trip)
 
     async def _read(self, exchange: Exchange) -> tuple[ParsedBody, tuple[str, ...] | None]:
-        """The body, and the fallbacks that stood in it."""
+        """The body, and the fallbacks that stood in it. Raises BadRequest, ClientError or ClientGone."""
         incoming = exchange.incoming
         try:
             exchange.raw_body = await incoming.read_body(self._body_limit)
@@ -102,8 +151,6 @@ class Inference:
             exchange.requested_model = body.model[:MAX_NAME_CHARS]
             exchange.stream = body.stream
             return take_fallbacks(body)
-        except BadRequest as error:
-            raise _bad_request(error) from error
         finally:
             exchange.attribution = attribute(exchange.key, incoming.headers, exchange.body)
 
@@ -146,23 +193,12 @@ class Inference:
                 response.close()
             opened = await self._caller.reopen(exchange, trip, failure)
 
-    async def _stream(self, exchange: Exchange, body: ParsedBody, trip: Trip) -> None:
-        """An answer that is passed on event by event."""
-        writer = StreamWriter(exchange.incoming, exchange.client_headers, self._heartbeat_s)
-        try:
-            await self._relay(exchange, body, trip, writer)
-        except ClientError as error:
-            await writer.quiet()
-            if not writer.started:
-                raise
-            exchange.fail(error)
-            self._recorder.end(exchange)
-            await writer.close(errors_of(exchange.operation).error_event(error))
-        finally:
-            writer.abandon()
+    async def _stream(self, exchange: Exchange, body: ParsedBody, trip: Trip, writer: StreamWriter) -> None:
+        """An answer that is passed on event by event.
 
-    async def _relay(self, exchange: Exchange, body: ParsedBody, trip: Trip, writer: StreamWriter) -> None:
-        """Raises ClientError when every provider fails before the first event of its answer."""
+        Raises ClientError when every provider fails before the first event of its answer.
+        """
+        options = self._relay_options(exchange, body)
         response: UpstreamResponse | None = None
         try:
             with ClientWatch(exchange.incoming.receive):
@@ -170,7 +206,7 @@ class Inference:
                 while True:
                     response = opened.response
                     adapter = opened.route.adapter
-                    relay = adapter.relay(exchange.operation, self._relay_options(exchange, body))
+                    relay = adapter.relay(exchange.operation, options)
                     exchange.relay = relay
                     failure: Failure | None = None
                     try:
@@ -224,9 +260,10 @@ class Inference:
         )
 
 
-def _bad_request(error: BadRequest) -> ClientError:
-    code = "model_required" if error.param == "model" else "invalid_request"
-    return ClientError(code, error.message, param=error.param)
+def _end_of(error: BaseException, limit: asyncio.Timeout) -> ClientError:
+    if limit.expired():
+        return ClientError("request_timeout")
+    return ClientError("shutting_down" if isinstance(error, asyncio.CancelledError) else "internal_error")
 
 
 def _was_paid_for(answer: Answer) -> bool:

@@ -23,7 +23,8 @@ DEFAULT_TYPE: Final = "chat"
 VOICES: Final = (
     "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse",
 )  # fmt: skip
-MAX_RENDERED: Final = 1000
+MAX_RENDERED_BYTES: Final = 32 * 1_048_576
+"""Of all lists that are kept: with many models and many sets of allowed ones they would fill the memory."""
 ROUTE_OWNER: Final = "finops"
 _VOICES_BODY: Final = msgspec.json.encode(
     {"object": "list", "voices": [{"id": voice, "name": voice.capitalize()} for voice in VOICES]}
@@ -64,6 +65,7 @@ class Models:
         self._catalogue = catalogue
         self._index: ModelIndex | None = None
         self._rendered: dict[tuple[str, tuple[str, ...]], bytes] = {}
+        self._rendered_bytes = 0
 
     async def all(self, incoming: Incoming) -> None:
         key = self._key(incoming)
@@ -100,13 +102,21 @@ class Models:
 
     def _body(self, what: str, key: VirtualKey, render: Callable[[], bytes]) -> bytes:
         index = self._catalogue.index
-        if index is not self._index or len(self._rendered) >= MAX_RENDERED:
+        if index is not self._index:
             self._index = index
-            self._rendered = {}
+            self._forget()
         body = self._rendered.get((what, key.allowed_models))
         if body is None:
-            body = self._rendered[what, key.allowed_models] = render()
+            body = render()
+            if self._rendered_bytes + len(body) > MAX_RENDERED_BYTES:
+                self._forget()
+            self._rendered[what, key.allowed_models] = body
+            self._rendered_bytes += len(body)
         return body
+
+    def _forget(self) -> None:
+        self._rendered = {}
+        self._rendered_bytes = 0
 
     def _list_of(self, key: VirtualKey, kind: str) -> bytes:
         return msgspec.json.encode(_ModelList(self._objects(key, kind)))

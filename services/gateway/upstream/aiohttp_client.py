@@ -12,6 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from services.gateway.upstream.port import (
+    USER_AGENT,
     Phase,
     UpstreamBroken,
     UpstreamClient,
@@ -23,6 +24,7 @@ from services.gateway.upstream.port import (
     UpstreamTimeouts,
     UpstreamTooLarge,
 )
+from services.gateway.upstream.proxies import Proxies
 
 READ_BUFFER_BYTES: Final = 65_536
 LARGE_BODY_BYTES: Final = 1_048_576
@@ -58,6 +60,10 @@ def _translated(timeouts: UpstreamTimeouts, *, answered: bool) -> Iterator[None]
         yield
     except aiohttp.ConnectionTimeoutError as error:
         raise UpstreamTimedOut("connect", timeouts.connect) from error
+    except aiohttp.ClientHttpProxyError as error:
+        raise UpstreamConnectFailed(
+            f"The proxy refused to connect to the provider ({error.status})."
+        ) from error
     except aiohttp.ClientConnectorError as error:
         raise UpstreamConnectFailed(f"The provider cannot be reached: {error}.") from error
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, _BadAddress) as error:
@@ -71,20 +77,22 @@ class AiohttpClient:
     """See UpstreamClient. Must be made inside a running event loop.
 
     `connections_per_host` bounds the pool of each (host, port); further calls wait within their connect time.
+    Without `proxies` every server is called directly.
     """
 
     def __init__(
-        self, *, connections_per_host: int = 512, keepalive_s: float = 30.0, trust_env: bool = False
+        self, *, connections_per_host: int = 512, keepalive_s: float = 30.0, proxies: Proxies | None = None
     ) -> None:
+        self._proxy_for = lru_cache(maxsize=1024)((proxies or Proxies({})).proxy_for)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, limit_per_host=connections_per_host, keepalive_timeout=keepalive_s
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "identity"},
-            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
+            skip_auto_headers=("Accept", "Content-Type"),
             read_bufsize=READ_BUFFER_BYTES,
-            trust_env=trust_env,
+            trust_env=False,
         )
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
@@ -99,9 +107,11 @@ class AiohttpClient:
             # Outside: TimeoutError is an OSError, and would be taken for a lost connection inside.
             async with asyncio.timeout(limit_s):
                 with _translated(timeouts, answered=False):
+                    url = _parsed_url(request.url)
                     raw = await self._session.request(
                         request.method,
-                        _parsed_url(request.url),
+                        url,
+                        proxy=self._proxy_for(url),
                         headers=headers,
                         data=body,
                         allow_redirects=False,

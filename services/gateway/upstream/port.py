@@ -12,10 +12,12 @@ Adapters translate every foreign exception into these, in one place each.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from shared.errors import Retryable
 
+USER_AGENT: Final = "finops-gateway"
+"""Who calls. What stands before some providers (xAI, Groq) answers 403 to whoever does not say it."""
 Phase = Literal["connect", "first_byte", "between_chunks", "total"]
 
 
@@ -35,7 +37,8 @@ class UpstreamTimeouts:
 
 @dataclass(slots=True)
 class UpstreamRequest:
-    """One call. `headers` hold everything that is sent but `Host`, `Content-Length` and `Accept-Encoding`."""
+    """One call. `headers` hold everything that is sent but `Host`, `Content-Length`, `Accept-Encoding`, and
+    `User-Agent` where they have none of their own."""
 
     method: str
     url: str

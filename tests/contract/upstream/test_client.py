@@ -143,8 +143,23 @@ async def test_sends_exactly_the_headers_given(upstream: RunningUpstream, client
 
     headers = upstream.app.requests[0]["headers"]
 
-    assert headers.keys() == {"host", "content-type", "authorization", "accept-encoding", "content-length"}
+    assert headers.keys() == {
+        "host", "content-type", "authorization", "accept-encoding", "content-length", "user-agent",
+    }  # fmt: skip
     assert headers["accept-encoding"] == "identity"
+    assert headers["user-agent"] == "finops-gateway"
+
+
+async def test_says_who_calls_unless_the_request_does(
+    upstream: RunningUpstream, client: AiohttpClient
+) -> None:
+    request = chat(upstream.url)
+    request.headers = {**request.headers, "user-agent": "research/1.0"}
+
+    (await client.send(request)).close()
+
+    await eventually(lambda: upstream.app.requests)
+    assert upstream.app.requests[0]["headers"]["user-agent"] == "research/1.0"
 
 
 async def test_keeps_a_connection_for_the_next_call(upstream: RunningUpstream, client: AiohttpClient) -> None:

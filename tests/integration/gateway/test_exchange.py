@@ -7,6 +7,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from services.gateway.calling import MAX_TOLD
 from shared.events import Bucket, RequestStarted, UsageRecorded
 from shared.governance.model import Credential
 from shared.governance.money import usd_from_nanos
@@ -21,6 +22,7 @@ from tests.support.gateway import (
     running_gateway,
     virtual_key,
 )
+from tests.support.targets import form
 from tests.support.upstream import running_upstream
 
 MODEL = "mock/gpt-4o-mini"
@@ -95,6 +97,20 @@ async def test_nothing_of_the_caller_reaches_the_provider_but_the_body(tmp_path:
         assert (logged.end_user, logged.chat_id) == ("", "")  # this key's callers are not trusted
 
 
+async def test_however_many_parameters_are_left_out_the_header_that_names_them_is_short(
+    tmp_path: Path,
+) -> None:
+    nobody = mock_provider("http://127.0.0.1:1/v1", name="claude", type="anthropic", models=("m",))
+    async with running_gateway(tmp_path, nobody) as gateway:
+        unknown: dict[str, Any] = {f"{'x' * 200}{number}": 1 for number in range(500)}
+        response = await gateway.chat("claude/m", "hi", "", **unknown)
+
+        assert response.status == 502
+        assert len(response.headers["x-finops-dropped-params"]) < 4000
+        (logged,) = await gateway.logged()
+        assert len(logged.attempts[0].dropped) == MAX_TOLD
+
+
 async def test_parameters_that_a_provider_would_refuse_are_dropped_and_named(tmp_path: Path) -> None:
     async with (
         running_upstream() as upstream,
@@ -106,6 +122,8 @@ async def test_parameters_that_a_provider_would_refuse_are_dropped_and_named(tmp
         sent = upstream.app.requests[0]["body"]
         assert "store" not in sent
         assert sent["temperature"] == 0.5
+        (logged,) = await gateway.logged()
+        assert logged.attempts[0].dropped == ("store",)
 
 
 @pytest.mark.parametrize(
@@ -288,6 +306,63 @@ async def test_too_large_a_body_is_413_and_logged(tmp_path: Path) -> None:
 
         assert (declared.status, (await error_of(declared))["code"]) == (413, "body_too_large")
         assert [event.http_status for event in await gateway.logged(2)] == [413, 413]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        ("chat/completions", {"max_tokens": "many"}, "max_tokens"),
+        ("chat/completions", {"max_tokens": 1.5}, "max_tokens"),
+        ("chat/completions", {"n": -1}, "n"),
+        ("chat/completions", {"stream": True, "stream_options": 5}, "stream_options"),
+        ("chat/completions", {"stream": True, "stream_options": {"include_usage": "yes"}}, "stream_options"),
+        ("images/generations", {"prompt": "a cat", "n": "two"}, "n"),
+        ("audio/speech", {"input": 5}, "input"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["openai", "mistral"])
+async def test_a_field_of_a_wrong_type_is_the_clients_mistake_and_named(
+    tmp_path: Path, path: str, fields: dict[str, Any], param: str, kind: str
+) -> None:
+    async with (
+        running_upstream() as upstream,
+        running_gateway(tmp_path, mock_provider(upstream.url, type=kind), MOCK_PRICE) as gateway,
+    ):
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], **fields}
+        async with gateway.http.post(f"/v1/{path}", json=body) as response:
+            error = await error_of(response)
+
+        (logged,) = await gateway.logged()
+        if kind == "mistral" and path != "chat/completions":
+            assert error["code"] == "operation_not_supported"
+        else:
+            assert (response.status, error["code"], error["param"]) == (400, "invalid_request", param)
+        assert (logged.outcome, logged.cost_basis) == ("error", "none")
+        assert upstream.app.requests == []
+
+
+async def test_a_number_that_some_servers_take_passes_as_it_is(tmp_path: Path) -> None:
+    async with (
+        running_upstream() as upstream,
+        running_gateway(tmp_path, mock_provider(upstream.url), MOCK_PRICE) as gateway,
+    ):
+        assert (await gateway.chat(MODEL, "hi", max_tokens="50")).status == 200
+
+        assert upstream.app.requests[0]["body"]["max_tokens"] == "50"
+
+
+async def test_a_form_is_recorded_whatever_stands_in_its_fields(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path, DEMO) as gateway:
+        body, kind = form(
+            [("model", None, b"demo/transcription"), ("note", None, b"caf\xe9"), ("file", "a", b"x")]
+        )
+        headers = {"content-type": kind}
+        async with gateway.http.post("/v1/audio/transcriptions", data=body, headers=headers) as response:
+            assert response.status == 200
+
+        (logged,) = await gateway.logged()
+        (record,) = await gateway.usage(UsageRecorded)
+        assert (logged.outcome, record.outcome) == ("success", "success")
 
 
 @pytest.mark.proves(provider="demo", operation="chat")

@@ -122,21 +122,36 @@ async def test_pictures_are_fetched_and_known_by_their_bytes(tmp_path: Path) -> 
 async def test_nothing_but_public_https_is_asked(tmp_path: Path) -> None:
     async with site(tmp_path) as (fetcher, base):
         port = base.rpartition(":")[2]
-        inner = f"https://inner.example.org:{port}/a"
         for url in (
             base.replace("https", "http"),
             "file:///etc/passwd",
+            "https:///a",
+            f"https://127.2:{port}/a",
+            "https://2130706434/a",
+            f"https://me:secret@example.org:{port}/a",
+            f"{base}/a?to=http://example.org/",
+        ):
+            assert "cannot be fetched" in await refused(fetcher, url), url
+
+
+async def test_no_spelling_of_an_address_leads_inside(tmp_path: Path) -> None:
+    async with site(tmp_path) as (fetcher, base):
+        port = base.rpartition(":")[2]
+        inner = f"https://inner.example.org:{port}/a"
+        for url in (
             "https://169.254.169.254/latest",
             f"https://127.0.0.2:{port}/a",
             "https://[::1]/a",
-            "https://2130706434/a",
-            f"https://me:secret@example.org:{port}/a",
+            "https://[::ffff:127.0.0.2]/a",
+            f"https://１２７.０.０.２:{port}/a",
+            f"https://127。0。0。2:{port}/a",
+            f"https://①②⑦.0.0.2:{port}/a",
             inner,
             f"{base}/a?to={inner}",
-            f"{base}/a?to=http://example.org/",
             f"{base}/a?to=https://169.254.169.254/",
+            f"{base}/a?to=https://１６９.２５４.１６９.２５４/",
         ):
-            assert "cannot be fetched" in await refused(fetcher, url), url
+            assert "it is not a public address" in await refused(fetcher, url), url
 
 
 async def test_limits(tmp_path: Path) -> None:
@@ -150,7 +165,7 @@ async def test_limits(tmp_path: Path) -> None:
 
 async def test_a_name_that_leads_inside_is_refused_before_any_connection(tmp_path: Path) -> None:
     async with site(tmp_path, allowed=is_public) as (fetcher, base):
-        assert "not public" in await refused(fetcher, f"{base}/a")
+        assert "it is not a public address" in await refused(fetcher, f"{base}/a")
 
 
 async def test_a_gateway_does_not_fetch_inner_addresses_for_its_clients(

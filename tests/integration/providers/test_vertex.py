@@ -139,7 +139,9 @@ async def test_a_key_that_google_refuses_is_the_administrators_business(stage: S
         await stage.ask("hi")
 
     assert caught.value.code == "provider_auth_failed"
-    assert "Invalid JWT Signature" in caught.value.message
+    assert "tell your administrator" in caught.value.message
+    (logged,) = await stage.gateway.logged()
+    assert "Invalid JWT Signature" in logged.attempts[0].error_message
     assert stage.fake.paths == []
 
 

@@ -8,7 +8,7 @@ from services.gateway.app import GatewayApp
 from services.gateway.errors import ClientError
 from services.gateway.incoming import Incoming
 from services.gateway.metrics import GatewayMetrics
-from tests.support.asgi import Sent, call, receive_of, scope_of
+from tests.support.asgi import Sent, call, incoming_of, receive_of, scope_of
 
 
 async def hello(incoming: Incoming) -> None:
@@ -81,6 +81,15 @@ async def test_a_401_is_counted_and_says_how_to_authenticate() -> None:
         "finops_gateway_unauthorized_total", {"code": "invalid_api_key"}
     )
     assert counted == 1
+
+
+@pytest.mark.parametrize(("wait_s", "told"), [(0.0, "1"), (1.2, "2"), (7.0, "7")])
+async def test_nobody_is_told_to_come_back_too_early(wait_s: float, told: str) -> None:
+    sent = Sent()
+
+    await incoming_of(sent.send).refuse(ClientError("provider_rate_limited", retry_after_s=wait_s))
+
+    assert sent.header("retry-after") == told
 
 
 async def test_a_fault_of_ours_is_a_plain_500_that_tells_nothing() -> None:

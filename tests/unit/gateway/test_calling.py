@@ -17,11 +17,12 @@ from services.gateway.providers.port import Prepared, Target
 from services.gateway.upstream.port import (
     UpstreamBroken,
     UpstreamConnectFailed,
+    UpstreamFault,
     UpstreamTimedOut,
     UpstreamTooLarge,
 )
 from shared.governance.model import Credential, Provider, Timeouts
-from tests.support.routing import BODY, KEY, Told, World, provider
+from tests.support.routing import BODY, KEY, Told, ToldResponse, World, provider
 
 TWO = (provider("p", "one"), provider("q", "two"))
 
@@ -93,7 +94,7 @@ async def test_a_short_pause_is_waited_for_when_there_is_nobody_else() -> None:
     await world.ask("p/m")
 
     assert world.providers.calls == ["p/one"] * 2
-    assert world.clock.slept == [1.5]
+    assert world.clock.slept == [1.5 + BACK_OFF_S]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +220,16 @@ async def test_all_attempts_together_have_the_time_of_one_request() -> None:
     assert [request.timeouts.total for request in world.providers.requests] == [900.0, pytest.approx(30.0)]
 
 
+async def test_time_that_a_request_took_to_arrive_is_not_the_providers() -> None:
+    world = World(provider("p", "one"), request_timeout_s=100.0)
+    slow = world.exchange()
+    world.clock.now += 30.0
+
+    await world.ask("p/m", exchange=slow)
+
+    assert world.providers.requests[0].timeouts.total == pytest.approx(70.0)
+
+
 async def test_no_time_left_is_no_attempt_left() -> None:
     world = World(*TWO, request_timeout_s=50.0)
     world.providers.tell("p/one", 500)
@@ -327,3 +338,39 @@ async def test_whatever_providers_do_a_request_ends_and_its_record_is_true(
             assert exchange.route is not None
             assert exchange.route.provider.name == exchange.attempts[-1].provider
         world.clock.now += pause_s
+
+
+@pytest.mark.parametrize(
+    "fault", [UpstreamTooLarge(10), UpstreamBroken("lost", answered=True)], ids=lambda fault: fault.code
+)
+async def test_an_error_counts_as_what_its_status_says_though_its_text_is_lost(fault: UpstreamFault) -> None:
+    world = World(*TWO)
+    world.providers.tell("p/one", ToldResponse(429, {"retry-after": "60"}, fault))
+
+    opened = await world.ask("p/m", "q/m")
+
+    assert opened.route.provider.name == "q"
+    assert world.providers.calls == ["p/one", "q/two"]
+
+
+async def test_a_redirection_is_a_failure_and_is_not_followed() -> None:
+    world = World(provider("p", "one"))
+    world.providers.tell("p/one", ToldResponse(307, {"location": "https://elsewhere/v1"}))
+
+    with pytest.raises(ClientError) as caught:
+        await world.ask("p/m")
+
+    assert (caught.value.code, caught.value.status) == ("provider_error", 502)
+    assert set(world.providers.calls) == {"p/one"}
+
+
+async def test_what_a_provider_says_of_our_credential_is_for_the_record_only() -> None:
+    world = World(provider("p", "one"))
+    world.providers.tell("p/one", 401)
+    exchange = world.exchange()
+
+    with pytest.raises(ClientError) as caught:
+        await world.ask("p/m", exchange=exchange)
+
+    assert "as told" not in caught.value.message
+    assert exchange.attempts[0].error_message == "as told"

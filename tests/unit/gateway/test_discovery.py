@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from services.gateway.credentials import Credentials
 from services.gateway.discovery import MAX_PARTS, ModelDiscovery
 from services.gateway.metrics import GatewayMetrics
+from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.port import Adapter, Target
 from services.gateway.upstream.port import UpstreamConnectFailed, UpstreamRequest, UpstreamResponse
 from shared.governance.model import Provider
+from shared.pricing.genai import context_window
 from shared.settings import Settings
 from tests.support.eventually import eventually
 
@@ -128,6 +132,65 @@ async def test_the_last_good_list_is_kept_and_a_newer_one_replaces_it() -> None:
         client.answers["p.test"] = models("m1", "m2")
         await eventually(lambda: discovery.lists()[1] == {"p": ("m1", "m2")})
         assert discovery.lists()[0] > version
+
+
+async def test_a_changed_provider_keeps_its_list_until_a_newer_one_comes() -> None:
+    client = FakeClient()
+    client.answers["p.test"] = models("m1")
+    providers = {"p": provider("p")}
+    async with discovering(providers, client, interval_s=1000) as discovery:
+        await eventually(lambda: "p" in discovery.lists()[1])
+        client.answers["p.test"] = refused
+
+        providers["p"] = provider("p", version=2, headers={"x-team": "research"})
+        discovery.wake()
+        await eventually(lambda: len(client.asked) == 2)
+        assert discovery.lists()[1] == {"p": ("m1",)}
+
+        client.answers["p.test"] = models("m2")
+        providers["p"] = provider("p", version=3)
+        discovery.wake()
+        await eventually(lambda: discovery.lists()[1] == {"p": ("m2",)})
+
+
+async def test_what_is_shown_of_a_new_list_is_looked_up_beside_the_requests() -> None:
+    client = FakeClient()
+    client.answers["p.test"] = models("gpt-4o", "gpt-4o-mini")
+    context_window.cache_clear()
+    async with discovering({"p": provider("p")}, client) as discovery:
+        await eventually(lambda: "p" in discovery.lists()[1])
+
+        context_window("openai", "gpt-4o-mini")
+        assert context_window.cache_info().hits == 1
+
+
+async def test_another_server_under_the_same_name_has_no_list_yet() -> None:
+    client = FakeClient()
+    client.answers["p.test"] = models("m1")
+    providers = {"p": provider("p")}
+    async with discovering(providers, client, interval_s=1000) as discovery:
+        await eventually(lambda: "p" in discovery.lists()[1])
+
+        providers["p"] = msgspec.structs.replace(provider("p", 2), base_url="http://elsewhere.test/v1")
+        discovery.wake()
+
+        await eventually(lambda: discovery.lists()[1] == {})
+
+
+async def test_whatever_keeps_a_provider_from_being_asked_is_counted_and_tried_again() -> None:
+    client = FakeClient()
+
+    def misconfigured() -> UpstreamResponse:
+        raise BadRequest("its region is missing")
+
+    client.answers["p.test"] = misconfigured
+    async with discovering({"p": provider("p")}, client) as discovery:
+        await eventually(lambda: len(client.asked) > 1)
+
+        failures = discovery._metrics.registry.get_sample_value(
+            "finops_gateway_model_list_failures_total", {"provider": "p"}
+        )
+        assert failures and failures >= 1
 
 
 async def test_an_error_answer_is_no_list() -> None:

@@ -9,7 +9,7 @@ import pytest
 from services.gateway.admission import Admission
 from services.gateway.catalogue import Route
 from services.gateway.errors import ClientError
-from services.gateway.exchange import Exchange
+from services.gateway.exchange import Cost, Exchange
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.body import ParsedBody, parse_json
 from services.gateway.providers.openai import OpenAIAdapter
@@ -20,7 +20,15 @@ from services.gateway.upstream.port import UpstreamTimeouts
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.errors import RecordTooLarge, SpoolFull
 from shared.eventlog.outbox import Position
-from shared.events import AnyEvent, PartitionProgress, RequestLogged, RequestStarted, Tokens, UsageRecorded
+from shared.events import (
+    AnyEvent,
+    Attempt,
+    PartitionProgress,
+    RequestLogged,
+    RequestStarted,
+    Tokens,
+    UsageRecorded,
+)
 from shared.governance.model import Budget, PriceOverride, VirtualKey
 from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
@@ -104,6 +112,42 @@ def body_of(exchange: Exchange) -> ParsedBody:
 def governed(limit: int = DOLLAR, **overrides: Any) -> tuple[VirtualKey, Budget]:
     cap = budget(limit)
     return virtual_key(budgets=(cap,), **overrides)[1], cap
+
+
+@pytest.mark.parametrize(
+    ("codes", "basis"),
+    [
+        ((), "none"),
+        (("provider_error",), "none"),
+        (("cancelled",), "estimated"),
+        (("provider_error", "cancelled"), "estimated"),
+        (("",), "estimated"),
+    ],
+)
+def test_who_leaves_pays_for_the_request_only_if_a_provider_was_reading_it(
+    codes: Sequence[str], basis: str
+) -> None:
+    desk = Desk()
+    exchange = desk.exchange(governed()[0])
+    desk.admit(exchange)
+    exchange.attempts = [Attempt(provider="mock", model="m", error_code=code) for code in codes]
+
+    exchange.bill_partial()
+
+    assert exchange.cost.basis == basis
+    assert bool(exchange.cost.nanos) is (basis == "estimated")
+
+
+def test_what_is_known_to_be_used_is_not_guessed_when_the_answer_is_cut_short() -> None:
+    desk = Desk()
+    exchange = desk.exchange(governed()[0])
+    desk.admit(exchange)
+    exchange.attempts = [Attempt(provider="mock", model="m")]
+    exchange.bill(Usage(Tokens(prompt=10, completion=5)))
+
+    exchange.bill_partial()
+
+    assert exchange.cost == Cost(mock_cost(10, 5), "priced")
 
 
 def test_money_is_held_from_admission_and_settled_at_the_end() -> None:

@@ -2,12 +2,15 @@
 
 import base64
 import json
+import re
+import time
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.redaction import cut_payloads, logged_any, logged_json, logged_text
+from services.gateway.redaction import BASE64_MIN_BYTES, cut_payloads, logged_any, logged_json, logged_text
 
 PICTURE = base64.b64encode(bytes(range(256)) * 8).decode()
 LIMIT = 100_000
@@ -38,6 +41,16 @@ def test_json_stays_json_whatever_is_cut(value: object, ascii_only: bool) -> Non
     json.loads(cut)
     assert len(cut) <= len(body)
     assert json.loads(bytes(logged_json(body, LIMIT))) == json.loads(cut)
+
+
+@given(values, st.integers(0, 2000))
+def test_what_is_kept_of_a_body_is_its_beginning_without_payloads(value: object, limit: int) -> None:
+    body = json.dumps(value).encode()
+
+    whole, head = cut_payloads(body), cut_payloads(body, limit)
+
+    assert head[:limit] == whole[:limit]
+    assert (len(head) <= limit) == (len(whole) <= limit)
 
 
 @given(st.binary(max_size=2000), st.integers(0, 500))
@@ -71,6 +84,27 @@ def test_escaped_slashes_belong_to_the_payload() -> None:
     body = b'{"url":"data:image/png;base64,' + b"ab\\/c" * 100 + b'","x":1}'
 
     assert json.loads(cut_payloads(body)) == {"url": "data:image/png;base64,[cut 500 bytes]", "x": 1}
+
+
+@given(
+    st.lists(
+        st.sampled_from(["QUJD" * 70, "QUJD" * 700, "\\/", "+/=_-", "!", " ", "\\n", '"', ";base64,"]),
+        max_size=12,
+    )
+)
+def test_what_is_cut_is_the_whole_run_and_nothing_else(pieces: list[str]) -> None:
+    rest = "".join(pieces)
+    run = re.match(r"(?:[A-Za-z0-9+/=_-]|\\/)*", rest)
+    assert run is not None
+    body = f";base64,{rest}".encode()
+
+    cut = cut_payloads(body)
+
+    if len(body) >= BASE64_MIN_BYTES and run.end() >= BASE64_MIN_BYTES:
+        assert cut.startswith(f";base64,[cut {run.end()} bytes]".encode())
+        assert cut_payloads(rest[run.end() :].encode()) in cut
+    else:
+        assert cut.startswith(f";base64,{run.group()}".encode())
 
 
 def test_payload_fields_are_cut_and_short_ones_stay() -> None:
@@ -110,3 +144,22 @@ def test_large_bodies_are_cut_fast_enough_to_stay_on_the_event_loop() -> None:
     body = b'{"url":"data:image/png;base64,' + payload + b'"}'
 
     assert cut_payloads(body) == b'{"url":"data:image/png;base64,[cut 20000000 bytes]"}'
+
+
+@pytest.mark.parametrize("piece", [b";base64,!", b";base64," + b"A" * 5_000 + b"!"], ids=["short", "long"])
+def test_time_grows_with_the_size_of_a_body_however_often_a_payload_begins_in_it(piece: bytes) -> None:
+    def seconds(size: int) -> float:
+        body = b'{"content":"' + piece * (size // len(piece)) + b'"}'
+        began = time.process_time()
+        cut_payloads(body)
+        return time.process_time() - began
+
+    small = max(seconds(100_000), 0.001)
+
+    assert seconds(1_600_000) < 80 * small  # sixteen times as long, not two hundred and fifty times
+
+
+def test_what_is_nested_too_deeply_is_kept_as_text() -> None:
+    body = b"[" * 100_000
+
+    assert isinstance(json.loads(bytes(logged_any(body + b"]" * 100_000, LIMIT))), str)

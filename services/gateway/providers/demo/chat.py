@@ -14,6 +14,9 @@ from services.gateway.providers.sse import DONE_EVENT, event
 
 IMAGE_TOKENS: Final = 85
 MAX_CHOICES: Final = 8
+MAX_PROMPT_CHARS: Final = 100_000
+"""The demo answers within the gateway's own process, so nobody may keep it busy for long."""
+MAX_PIECES: Final = 1_000
 _PIECE: Final = re.compile(r"\s*\S{1,12}|\s+")
 _LOREM: Final = (
     "Demo text: lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore "
@@ -92,8 +95,13 @@ class DemoAnswer:
 
 
 def answer_chat(operation: Operation, body: JsonBody, answer_id: str, created: int) -> DemoAnswer:
-    """Raises BadRequest on messages that are not OpenAI's."""
+    """Raises BadRequest on messages that are not OpenAI's, or too long."""
     texts, images, last = _said(operation, body)
+    if sum(map(len, texts)) > MAX_PROMPT_CHARS:
+        raise BadRequest(
+            f"The demo reads at most {MAX_PROMPT_CHARS:,} characters.",
+            param="messages" if operation is Operation.CHAT else "prompt",
+        )
     if body.model == "lorem":
         reply = _LOREM
     else:
@@ -104,8 +112,8 @@ def answer_chat(operation: Operation, body: JsonBody, answer_id: str, created: i
     for stop in _stops(body):
         reply = reply.split(stop, 1)[0]
     pieces = tuple(_PIECE.findall(reply))
-    limit = body.max_tokens
-    if limit is not None and limit < len(pieces):
+    limit = MAX_PIECES if body.max_tokens is None else min(body.max_tokens, MAX_PIECES)
+    if limit < len(pieces):
         pieces, finish_reason = pieces[:limit], "length"
     prompt_tokens = sum(len(_PIECE.findall(text)) + 3 for text in texts) + IMAGE_TOKENS * len(images)
     n = min(body.n, MAX_CHOICES)

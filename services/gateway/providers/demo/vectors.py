@@ -14,6 +14,9 @@ from services.gateway.providers.errors import BadRequest
 DEFAULT_DIMENSIONS: Final = 256
 MAX_DIMENSIONS: Final = 4096
 MAX_INPUTS: Final = 2048
+MAX_NUMBERS: Final = 100_000
+"""Of one answer: the demo works within the gateway's own process, so nobody may keep it busy for long."""
+MAX_CHARS: Final = 1_000_000
 
 _inputs: Final = msgspec.json.Decoder(str | list[str | int | list[int]])
 _CATEGORIES: Final = ("harassment", "hate", "self-harm", "sexual", "violence")
@@ -25,6 +28,8 @@ def answer_embeddings(body: JsonBody) -> dict[str, object]:
     dimensions = body.number("dimensions") or DEFAULT_DIMENSIONS
     if dimensions > MAX_DIMENSIONS:
         raise BadRequest(f"`dimensions` must be at most {MAX_DIMENSIONS}.", param="dimensions")
+    if len(texts) * dimensions > MAX_NUMBERS or sum(map(len, texts)) > MAX_CHARS:
+        raise BadRequest("The demo takes fewer or shorter texts at once.", param="input")
     as_base64 = body.text("encoding_format") == "base64"
     data = []
     for index, text in enumerate(texts):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.gateway.providers.body import parse_json
 from services.gateway.providers.errors import BadRequest
-from services.gateway.providers.multipart import MAX_PARTS, parse_multipart
+from services.gateway.providers.multipart import MAX_PARTS, TEXT_LIMIT, parse_multipart
 from tests.support.targets import form, json_body
 
 JSON = st.recursive(
@@ -53,6 +53,7 @@ def test_missing_and_null_fields_have_their_defaults() -> None:
         ("{", None),
         ("[1]", None),
         ('{"model":"m"} x', None),
+        ('{"model":"m","messages":' + "[" * 100_000 + "]" * 100_000 + "}", None),
         ("{}", "model"),
         ('{"model":""}', "model"),
         ('{"model":null}', "model"),
@@ -70,7 +71,7 @@ def test_a_malformed_body_is_refused(text: str, param: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("max_tokens", '"5"'), ("max_tokens", "-1"), ("n", "1.5"), ("n", "[]"), ("user", "{}")],
+    [("max_tokens", '"five"'), ("max_tokens", "-1"), ("n", "1.5"), ("n", "[]"), ("user", "{}")],
 )
 def test_a_wrong_type_names_its_field(field: str, value: str) -> None:
     body = json_body(f'{{"model":"m","{field}":{value}}}')
@@ -165,6 +166,19 @@ def test_the_summary_shows_sizes_not_contents() -> None:
         "image[]": [{"file": "a", "bytes": 5120}, {"file": "b", "bytes": 1}],
         "prompt": "p",
     }
+
+
+def test_the_summary_of_a_form_takes_whatever_stands_in_it() -> None:
+    body = parse_multipart(
+        *form(
+            [("model", None, b"m"), ("x", None, b"1"), ("x", None, b"\xff"), ("long", None, b"y" * 2_000_000)]
+        )
+    )
+
+    summary = body.summary()
+
+    assert summary["x"] == ["1", "\ufffd"]
+    assert summary["long"] == "y" * TEXT_LIMIT
 
 
 def refused(raw: bytes, kind: str) -> BadRequest:

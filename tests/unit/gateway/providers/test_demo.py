@@ -13,6 +13,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from services.gateway.providers.answer import read_openai_answer
 from services.gateway.providers.body import ParsedBody, parse_json
+from services.gateway.providers.demo.chat import MAX_PIECES
 from services.gateway.providers.demo.client import MODELS, DemoClient
 from services.gateway.providers.demo.media import demo_png
 from services.gateway.providers.multipart import parse_multipart
@@ -67,6 +68,14 @@ async def test_max_tokens_cuts_and_says_so() -> None:
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 5
+
+
+async def test_an_answer_has_an_end_however_much_there_is_to_echo() -> None:
+    answer = await chat("echo", "word " * 15_000)
+
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == MAX_PIECES
 
 
 async def test_stop_words_end_the_answer() -> None:
@@ -226,6 +235,9 @@ async def test_moderations_flag_nothing() -> None:
         (Operation.CHAT, "echo", {"messages": [], "stop": 5}, 400),
         (Operation.EMBEDDINGS, "embedding", {}, 400),
         (Operation.EMBEDDINGS, "embedding", {"input": "x", "dimensions": 999_999}, 400),
+        (Operation.EMBEDDINGS, "embedding", {"input": ["x"] * 2000, "dimensions": 4096}, 400),
+        (Operation.EMBEDDINGS, "embedding", {"input": "x" * 2_000_000}, 400),
+        (Operation.COMPLETIONS, "echo", {"prompt": "x" * 2_000_000}, 400),
         (Operation.IMAGES, "image", {"prompt": "x", "size": "big"}, 400),
         (Operation.SPEECH, "speech", {}, 400),
         (Operation.SPEECH, "speech", {"input": "x", "response_format": "flac"}, 400),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.providers.errors import BadRequest, Unsupported
+from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
 from services.gateway.providers.multipart import parse_multipart
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.operations import Operation
@@ -228,6 +228,10 @@ def test_reads_model_lists() -> None:
     assert ADAPTER.read_models(b'{"object":"list","data":[{"id":"a"},{"id":"b"},{"id":"a"}]}') == ("a", "b")
     assert ADAPTER.read_models(b'[{"id":"a"}]') == ("a",)
     assert ADAPTER.read_models(b'{"models":[{"name":"models/x"}]}') == ("x",)
+    assert ADAPTER.read_models(b'{"object":"list","data":[]}') == ()
+    for other in (b'{"status":"ok"}', b'{"data":null}', b"<html>"):
+        with pytest.raises(UpstreamError):
+            ADAPTER.read_models(other)
     assert ADAPTER.models_request(target("perplexity")) is None
     request = ADAPTER.models_request(target())
     assert request is not None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.providers.errors import UpstreamError
-from services.gateway.providers.relay import MAX_EVENT_BYTES, OpenAIRelay
+from services.gateway.providers.relay import MAX_EVENT_BYTES, MAX_PLAIN_BYTES, OpenAIRelay
 from shared.events import Tokens
 from tests.support.targets import relay_options
 
@@ -172,6 +172,15 @@ def test_estimates_from_a_sample_of_a_long_stream_even_without_a_transcript() ->
     assert relay.received_bytes == 100 * len(piece)
 
 
+def test_line_ends_make_no_difference_to_an_estimate() -> None:
+    stream = chunk("x" * 70) + chunk("y" * 70)
+
+    _, relay = run(stream.replace(b"\n", b"\r\n"))
+
+    assert relay.usage() == run(stream)[1].usage()
+    assert relay.usage().tokens.completion == 40
+
+
 def test_the_transcript_is_bounded() -> None:
     _, relay = run(WHOLE, transcript_limit=50)
 
@@ -288,6 +297,25 @@ def test_a_json_answer_instead_of_a_stream_is_an_error_that_is_still_metered() -
     assert relay.usage().tokens == Tokens(prompt=8, completion=3)
 
 
+def test_blank_lines_in_a_json_error_instead_of_a_stream() -> None:
+    body = b'{"error":\n\n {"message": "bad model"}}\n\n'
+
+    for cuts in ([], [11], list(range(len(body)))):
+        _, relay = run(body, cuts)
+
+        assert relay.error is not None
+        assert relay.error.message == "bad model"
+
+
+def test_something_else_than_a_stream_does_not_fill_the_memory() -> None:
+    relay = OpenAIRelay(relay_options())
+    for _ in range(5):
+        relay.feed(b"<p>no\n\n" * (MAX_PLAIN_BYTES // 20))
+
+    assert relay.error is not None
+    assert relay.done
+
+
 def test_a_web_page_instead_of_a_stream() -> None:
     _, relay = run(b"<html>no</html>")
 
@@ -351,6 +379,8 @@ PIECES = st.sampled_from(
         b"\n",
         b"\r\n",
         b'event: message\nid: 7\ndata: {"choices":\ndata: [],"usage":null}\n\n',
+        b'data: {"id":\ndata: "c1","choices":[{"index":\ndata: 0}],\ndata: "usage":{"prompt_tokens":\ndata: 3}}\n\n',
+        b'data: {"choices":[\r\ndata: {}],\r\ndata: "usage":{"completion_tokens":\r\ndata: 4}}\r\n\r\n',
         b"data: not json\n\n",
         b"data: {}\n\n",
         b'data: {"error":{"message":"m"}}\n\n',
@@ -376,6 +406,20 @@ def test_any_cut_gives_the_same(pieces: list[bytes], data: st.DataObject, send_u
         assert relay.usage() == one.usage()
         assert relay.finish_reason == one.finish_reason
         assert str(relay.error) == str(one.error)
+
+
+@given(st.lists(PIECES, max_size=8), st.booleans())
+def test_json_goes_out_as_json(pieces: list[bytes], send_usage: bool) -> None:
+    out, _ = run(b"".join(pieces), send_usage=send_usage, cost="0.25")
+
+    assert [item for item in events(out) if isinstance(item, str)] == [
+        "not json" for piece in _until_the_end(pieces) if b"not json" in piece
+    ]
+
+
+def _until_the_end(pieces: list[bytes]) -> list[bytes]:
+    ends = [number for number, piece in enumerate(pieces) if b"[DONE]" in piece or b"error" in piece]
+    return pieces[: ends[0]] if ends else pieces
 
 
 @given(st.lists(PIECES, max_size=8), st.booleans())

@@ -13,7 +13,7 @@ from services.gateway.providers.estimate import IMAGE_TOKENS, estimate_prompt
 from services.gateway.providers.multipart import parse_multipart
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.usage import Usage, read_usage
-from services.gateway.providers.wire_errors import error_from_answer
+from services.gateway.providers.wire_errors import LONGEST_WAIT_S, error_from_answer
 from shared.events import Tokens
 from tests.support.targets import form, json_body
 
@@ -91,6 +91,40 @@ CHAT = json_body('{"model":"m","messages":[{"role":"user","content":"hello there
         ({}, None),
         ({"total_tokens": 5}, None),
         ({"prompt_tokens": "many"}, None),
+        # OpenRouter with a key of our own at the model's provider, which bills the rest
+        (
+            {
+                "prompt_tokens": 9,
+                "cost": 0.5,
+                "is_byok": True,
+                "cost_details": {"upstream_inference_cost": 2},
+            },
+            Usage(Tokens(9), 2_500_000_000),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "cost": 0.5,
+                "is_byok": False,
+                "cost_details": {"upstream_inference_cost": 0.5},
+            },
+            Usage(Tokens(9), 500_000_000),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "cost": 0,
+                "is_byok": True,
+                "cost_details": {"upstream_inference_cost": None},
+            },
+            Usage(Tokens(9)),
+        ),
+        ({"prompt_tokens": 9, "cost": 0, "is_byok": True, "cost_details": "?"}, Usage(Tokens(9))),
+        # what nobody can have used is a mistake, and would not fit into any record
+        ({"prompt_tokens": 2**64, "completion_tokens": 4}, None),
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 10**30}}, None),
+        ({"seconds": 1e300}, None),
+        ({"prompt_tokens": 9, "completion_tokens": 4, "cost": 1e300}, Usage(Tokens(9, 4))),
         (None, None),
         ([], None),
     ],
@@ -162,6 +196,31 @@ def test_an_error_inside_a_200() -> None:
 
     assert whole.error is not None
     assert (whole.error.message, whole.error.status, whole.error.retryable) == ("no", 429, True)
+
+
+def test_an_error_inside_a_choice() -> None:
+    error = {"code": 503, "message": "the model went away"}
+    whole = answer({"choices": [{"finish_reason": "error", "error": error, "message": {"content": "Hal"}}]})
+
+    assert whole.error is not None
+    assert (whole.error.message, whole.error.status) == ("the model went away", 503)
+
+
+@pytest.mark.parametrize("operation", [Operation.SPEECH, Operation.TRANSCRIPTIONS])
+def test_an_error_object_or_a_web_page_is_neither_a_sound_nor_a_text(operation: Operation) -> None:
+    speech: ParsedBody = json_body('{"model":"tts-1","input":"x"}')
+    fields = [("model", None, b"m"), ("response_format", None, b"text"), ("file", "a", b"x")]
+    request = speech if operation is Operation.SPEECH else parse_multipart(*form(fields))
+
+    def read(content_type: str, body: bytes) -> OpenAIAnswer:
+        return read_openai_answer(operation, request, {"content-type": content_type}, body)
+
+    refused = read("application/json; charset=utf-8", b'{"error":{"message":"no voice"}}').error
+    assert refused is not None
+    assert refused.message == "no voice"
+    assert read("text/html", b"<html>").error is not None
+    assert read("application/json", b'{"text":"said"}').error is None
+    assert read("application/json", b"said").error is None
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"a":'])
@@ -328,6 +387,7 @@ def test_no_error_body_is_too_strange(status: int, body: bytes, wait: str) -> No
         ({"retry-after": "1.5"}, 1.5),
         ({"retry-after": "3", "retry-after-ms": "250"}, 0.25),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "9" * 400}, LONGEST_WAIT_S),
         (
             {"retry-after": "Mon, 23 Nov 2026 10:00:30 GMT", "date": "Mon, 23 Nov 2026 10:00:00 GMT"},
             30.0,
