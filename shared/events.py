@@ -41,8 +41,8 @@ class Charge(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Token and unit counts of one request. `prompt` includes the cached reads, the cache writes and `prompt_audio`;
-    `completion` includes `reasoning`, `completion_audio` and `completion_image`."""
+    """Token and unit counts of one request. `prompt` includes the cached reads, the cache writes, `prompt_audio` and
+    `prompt_image`; `completion` includes `reasoning`, `completion_audio` and `completion_image`."""
 
     prompt: int = 0
     completion: int = 0
@@ -64,6 +64,7 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     """Searches of the web that the provider made for the answer."""
     search_units: int = 0
     """Units of a ranking, for rankings priced by request: a large one counts as several. 0: the request is one."""
+    prompt_image: int = 0
 
 
 class RequestStarted(Event, frozen=True, kw_only=True, tag="request.started"):

@@ -56,6 +56,7 @@ def _token_sum(rates: Rates, tokens: Tokens) -> int:
         (min(tokens.cache_write_1h, tokens.cache_write), rates.cache_write_1h),
         (max(0, tokens.cache_write - tokens.cache_write_1h), rates.cache_write),
         (tokens.prompt_audio, rates.prompt_audio),
+        (tokens.prompt_image, rates.prompt_image),
     ):
         if part:
             part = min(part, plain)

@@ -53,6 +53,7 @@ _TOKEN_KEYS: Final = {
     "cached_read": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
     "prompt_audio": "input_audio_mtok",
+    "prompt_image": "input_image_mtok",
     "completion_audio": "output_audio_mtok",
     "completion_image": "output_image_mtok",
     "reasoning": "output_reasoning_mtok",

@@ -21,6 +21,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_1h: int
     """Kept for an hour."""
     prompt_audio: int
+    prompt_image: int
     completion_audio: int
     completion_image: int
     """For the images in an answer."""
@@ -66,6 +67,7 @@ def rates(
     cache_write: int | None = None,
     cache_write_1h: int | None = None,
     prompt_audio: int | None = None,
+    prompt_image: int | None = None,
     completion_audio: int | None = None,
     completion_image: int | None = None,
     reasoning: int | None = None,
@@ -85,6 +87,7 @@ def rates(
         cache_write=input_or(cache_write),
         cache_write_1h=input_or(cache_write) if cache_write_1h is None else cache_write_1h,
         prompt_audio=input_or(prompt_audio),
+        prompt_image=input_or(prompt_image),
         completion_audio=output_or(completion_audio),
         completion_image=output_or(completion_image),
         reasoning=output_or(reasoning),

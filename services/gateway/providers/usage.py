@@ -15,6 +15,8 @@ MOST_USD: Final = 1_000_000
 Count = Annotated[int, msgspec.Meta(le=10**12)]
 """Of tokens: nobody ever used more for one request, and the records of it must hold their sums."""
 Seconds = Annotated[float, msgspec.Meta(le=10**9)]
+TICKS_PER_USD: Final = 10_000_000_000
+"""xAI's unit of money."""
 RawFields = Mapping[str, msgspec.Raw]
 
 
@@ -33,6 +35,7 @@ class _Details(msgspec.Struct):
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     audio_tokens: Count | None = None
+    image_tokens: Count | None = None
     reasoning_tokens: Count | None = None
 
 
@@ -60,10 +63,12 @@ class _Counts(msgspec.Struct):
     prompt_cache_hit_tokens: Count | None = None
     cached_tokens: Count | None = None
     seconds: Seconds | None = None
+    prompt_audio_seconds: Seconds | None = None
     cost: msgspec.Raw = msgspec.Raw(b"null")
     is_byok: bool | None = None
     """OpenRouter: it used a key of ours at the provider, so `cost` is only its own fee."""
     cost_details: msgspec.Raw = msgspec.Raw(b"null")
+    cost_in_usd_ticks: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _counts: Final = msgspec.json.Decoder(_Counts, strict=False)
@@ -81,8 +86,9 @@ def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
         return None  # unreadable is as good as missing: the caller estimates and marks it so
     prompt = _first(counts.prompt_tokens, counts.input_tokens)
     completion = _first(counts.completion_tokens, counts.output_tokens)
-    cost_nanos = _with_upstream(counts, _reported_cost(bytes(counts.cost)))
-    if prompt is None and completion is None and counts.seconds is None and cost_nanos is None:
+    seconds = counts.seconds if counts.seconds is not None else counts.prompt_audio_seconds
+    cost_nanos = _with_upstream(counts, _reported_cost(counts))
+    if prompt is None and completion is None and seconds is None and cost_nanos is None:
         return None
     inputs = counts.prompt_tokens_details or counts.input_tokens_details or counts.input_token_details
     outputs = counts.completion_tokens_details or counts.output_tokens_details
@@ -95,9 +101,10 @@ def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
         cache_write=_count(inputs.cache_write_tokens),
         reasoning=_count(outputs.reasoning_tokens),
         prompt_audio=_count(inputs.audio_tokens),
+        prompt_image=_count(inputs.image_tokens),
         completion_audio=_count(outputs.audio_tokens),
         images=images,
-        audio_ms=milliseconds(counts.seconds),
+        audio_ms=milliseconds(seconds),
     )
     return Usage(tokens, cost_nanos)
 
@@ -154,13 +161,20 @@ def _with_reasoning(prompt: int, completion: int, total: int | None, outputs: _D
     return completion
 
 
-def _reported_cost(raw: bytes) -> int | None:
-    """Nano-dollars in `usage.cost`: a number (OpenRouter) or an object with `total_cost` (Perplexity)."""
+def _reported_cost(counts: _Counts) -> int | None:
+    """Nano-dollars: `cost` is a number (OpenRouter) or an object with `total_cost` (Perplexity); xAI counts in ticks."""
+    usd = _amount(counts.cost)
+    if usd is None and (ticks := _amount(counts.cost_in_usd_ticks)) is not None:
+        usd = ticks / TICKS_PER_USD
+    return _nanos(usd)
+
+
+def _amount(raw: msgspec.Raw) -> Decimal | None:
     try:
         cost = _cost.decode(raw)
     except msgspec.DecodeError:
         return None  # some other meaning of `cost`: priced from the tokens then
-    return _nanos(cost.total_cost if isinstance(cost, _Cost) else cost)
+    return cost.total_cost if isinstance(cost, _Cost) else cost
 
 
 def _with_upstream(counts: _Counts, fee_nanos: int | None) -> int | None:

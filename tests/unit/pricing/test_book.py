@@ -143,6 +143,14 @@ def test_what_nobody_has_priced_on_vertex_is_not_free(model: str) -> None:
     assert BOOK.price("vertex", "vertex", model, NOW_MS) is None
 
 
+def test_pictures_in_a_request_have_their_own_price() -> None:
+    price = PriceBook().price("openai", "openai", "gpt-image-1")
+
+    assert price is not None
+    assert cost_nanos(price, Tokens(prompt=1_000_000)) == 5_000_000_000
+    assert cost_nanos(price, Tokens(prompt=1_000_000, prompt_image=1_000_000)) == 10_000_000_000
+
+
 def test_a_provider_of_another_name_has_the_prices_of_its_type() -> None:
     assert BOOK.price("openai-eu", "openai", "gpt-4o", NOW_MS) == BOOK.price(
         "openai", "openai", "gpt-4o", NOW_MS

@@ -17,6 +17,7 @@ rate_sets = st.builds(
     cached_read=st.none() | per_million,
     cache_write=st.none() | per_million,
     prompt_audio=st.none() | per_million,
+    prompt_image=st.none() | per_million,
     completion_audio=st.none() | per_million,
     completion_image=st.none() | per_million,
     reasoning=st.none() | per_million,
@@ -44,6 +45,7 @@ usages = st.builds(
     cache_write=counts,
     reasoning=counts,
     prompt_audio=counts,
+    prompt_image=counts,
     completion_audio=counts,
     completion_image=counts,
     images=st.integers(0, 10),
@@ -63,6 +65,7 @@ def exact(price: ModelPrice, tokens: Tokens) -> Fraction:
     cached = min(tokens.cached_read, tokens.prompt)
     written = min(tokens.cache_write, tokens.prompt - cached)
     heard = min(tokens.prompt_audio, tokens.prompt - cached - written)
+    seen = min(tokens.prompt_image, tokens.prompt - cached - written - heard)
     thought = min(tokens.reasoning, tokens.completion)
     said = min(tokens.completion_audio, tokens.completion - thought)
     drawn = min(tokens.completion_image, tokens.completion - thought - said)
@@ -74,7 +77,8 @@ def exact(price: ModelPrice, tokens: Tokens) -> Fraction:
             cached * rate.cached_read
             + written * rate.cache_write
             + heard * rate.prompt_audio
-            + (tokens.prompt - cached - written - heard) * rate.input
+            + seen * rate.prompt_image
+            + (tokens.prompt - cached - written - heard - seen) * rate.input
             + thought * rate.reasoning
             + said * rate.completion_audio
             + drawn * rate.completion_image

@@ -69,7 +69,22 @@ CHAT = json_body('{"model":"m","messages":[{"role":"user","content":"hello there
         ({"prompt_tokens": 1, "completion_tokens": 1, "cost": 0}, Usage(Tokens(1, 1), 0)),
         ({"prompt_tokens": 1, "completion_tokens": 1, "cost": -5}, Usage(Tokens(1, 1))),
         ({"prompt_tokens": 1, "completion_tokens": 1, "cost": "free"}, Usage(Tokens(1, 1))),
+        # xAI
+        (
+            {"prompt_tokens": 1, "completion_tokens": 1, "cost_in_usd_ticks": 37_756_005},
+            Usage(Tokens(1, 1), 3_775_601),
+        ),
+        ({"cost_in_usd_ticks": 200_000_000}, Usage(Tokens(), 20_000_000)),
+        ({"prompt_tokens": 1, "cost_in_usd_ticks": None}, Usage(Tokens(1))),
         # images and transcriptions
+        (
+            {
+                "input_tokens": 5,
+                "output_tokens": 6,
+                "input_tokens_details": {"text_tokens": 2, "image_tokens": 3},
+            },
+            Usage(Tokens(5, 6, prompt_image=3)),
+        ),
         (
             {"input_tokens": 5, "output_tokens": 6, "input_tokens_details": {"text_tokens": 5}},
             Usage(Tokens(5, 6)),
@@ -84,6 +99,11 @@ CHAT = json_body('{"model":"m","messages":[{"role":"user","content":"hello there
             Usage(Tokens(5, 6, prompt_audio=4)),
         ),
         ({"type": "duration", "seconds": 7.25}, Usage(Tokens(audio_ms=7250))),
+        # Mistral's transcripts
+        (
+            {"prompt_tokens": 4, "completion_tokens": 9, "total_tokens": 13, "prompt_audio_seconds": 7},
+            Usage(Tokens(4, 9, audio_ms=7000)),
+        ),
         # servers that write numbers as they please
         ({"prompt_tokens": 9.0, "completion_tokens": "4"}, Usage(Tokens(9, 4))),
         ({"prompt_tokens": None, "completion_tokens": 4}, Usage(Tokens(0, 4))),
