@@ -19,6 +19,7 @@ Wire = Literal[
     "vertex",
     "bedrock",
     "cohere",
+    "mistral",
     "replicate",
     "huggingface",
 ]
@@ -147,7 +148,7 @@ _TYPES: Final = (
     ),
     ProviderType(
         "mistral",
-        "openai",
+        "mistral",
         "https://api.mistral.ai/v1",
         ("MISTRAL_API_KEY",),
         _CHAT | {"embeddings", "audio.transcriptions"},

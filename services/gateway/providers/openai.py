@@ -8,9 +8,10 @@ import msgspec
 from services.gateway.providers.answer import read_openai_answer
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.converse import or_at
+from services.gateway.providers.dialects import dialect_of
 from services.gateway.providers.errors import Unsupported, UpstreamError
 from services.gateway.providers.operations import PICTURES, Operation
-from services.gateway.providers.parameters import adjust, dialect_of
+from services.gateway.providers.parameters import adjust
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.relay import OpenAIRelay
 from services.gateway.providers.responses.native import adjust_responses, read_response

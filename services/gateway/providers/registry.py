@@ -10,6 +10,7 @@ from services.gateway.providers.bedrock.adapter import BedrockAdapter
 from services.gateway.providers.cohere.adapter import CohereAdapter
 from services.gateway.providers.gemini.adapter import GeminiAdapter
 from services.gateway.providers.huggingface.adapter import HuggingFaceAdapter
+from services.gateway.providers.mistral.adapter import MistralAdapter
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.port import Adapter
 from services.gateway.providers.replicate.adapter import ReplicateAdapter
@@ -48,6 +49,7 @@ class Channels:
                 "bedrock": Channel(BedrockAdapter(), aws),
                 "cohere": Channel(CohereAdapter(), network),
                 "huggingface": Channel(HuggingFaceAdapter(), network),
+                "mistral": Channel(MistralAdapter(), network),
                 "replicate": Channel(ReplicateAdapter(), network),
                 "gemini": Channel(GeminiAdapter(), network),
                 "vertex": Channel(VertexAdapter(), vertex),

@@ -21,7 +21,11 @@ from tests.support.upstream.answers import PIXEL
 OWN_FORMAT = {"huggingface": ("embeddings", "images.generations")}
 """What a type does in a format of its own, with tests of its own."""
 ELSEWHERE = ("rerank",)  # the mock does not have it; see test_rerank_and_forms
-TYPES = [name for name, kind in PROVIDER_TYPES.items() if kind.wire in ("openai", "azure", "huggingface")]
+TYPES = [
+    name
+    for name, kind in PROVIDER_TYPES.items()
+    if kind.wire in ("openai", "azure", "mistral", "huggingface")
+]
 MODEL = "some-model"
 KEY = "wire-key"
 LOOK: Any = {
@@ -258,16 +262,21 @@ async def test_answers_in_json(tmp_path: Path, kind: str) -> None:
         assert (form["type"], form["json_schema"]["schema"]["required"]) == ("json_schema", ["name"])
 
 
+PDF = "data:application/pdf;base64,JVBERi0="
+# Documents are parts of another name there.
+DOCUMENT = {"mistral": {"type": "document_url", "document_url": PDF, "document_name": "a.pdf"}}
+
+
 @each_type("images in", "documents in", "reasoning")
 async def test_pictures_documents_and_efforts_arrive_as_they_were_sent(tmp_path: Path, kind: str) -> None:
-    content = [
-        {"type": "text", "text": "What is this?"},
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
-    ]
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    document = {"type": "file", "file": {"filename": "a.pdf", "file_data": PDF}}
+    said = {"type": "text", "text": "What is this?"}
     async with staged(tmp_path, kind) as stage:
+        content = [said, picture, document]
         await stage.chat(messages=[{"role": "user", "content": content}], reasoning_effort="low")
 
+        content = [said, picture, DOCUMENT.get(kind, document)]
         assert stage.sent["messages"] == [{"role": "user", "content": content}]
         assert stage.sent["reasoning_effort"] == "low"
 

@@ -15,7 +15,7 @@ from shared.pricing.genai import PROVIDER_IDS
 
 EVERY_TYPE = [pytest.param(kind, id=name) for name, kind in PROVIDER_TYPES.items()]
 OPENAI_WIRE = {
-    "openai", "groq", "cerebras", "xai", "openrouter", "nebius", "parasail", "perplexity", "mistral", "ollama",
+    "openai", "groq", "cerebras", "xai", "openrouter", "nebius", "parasail", "perplexity", "ollama",
     "vllm", "sgl",
 }  # fmt: skip
 

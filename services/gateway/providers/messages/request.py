@@ -7,6 +7,7 @@ import msgspec
 
 from services.gateway.providers.anthropic.content import FORMAT
 from services.gateway.providers.body import JsonBody, parse_json
+from services.gateway.providers.chat.effort import effort_of_budget
 from services.gateway.providers.chat.memory import MARK, remembered
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.messages.wire import (
@@ -36,8 +37,6 @@ _REFUSED: Final = (
 _TRANSLATED: Final = frozenset(MessagesRequest.__struct_fields__) - {"top_k"} | {name for name, _ in _REFUSED}
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS: Final = {"xhigh": "high", "max": "high"}
-_LOW_BUDGET: Final = 4_096
-_MEDIUM_BUDGET: Final = 16_384
 
 
 def read_messages(body: JsonBody) -> MessagesRequest:
@@ -121,10 +120,7 @@ def _effort(asked: MessagesRequest) -> str | None:
         return _EFFORTS.get(asked.output_config.effort, asked.output_config.effort)
     if asked.thinking is None or asked.thinking.type != "enabled":
         return None
-    budget = asked.thinking.budget_tokens or 0
-    if budget < _LOW_BUDGET:
-        return "low"
-    return "medium" if budget < _MEDIUM_BUDGET else "high"
+    return effort_of_budget(asked.thinking.budget_tokens or 0)
 
 
 def _messages(asked: MessagesRequest) -> list[Json]:

@@ -11,10 +11,11 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody
+from services.gateway.providers.dialects import DIALECTS
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_prompt
 from services.gateway.providers.operations import Operation
-from services.gateway.providers.parameters import DIALECTS, Adjusted, adjust
+from services.gateway.providers.parameters import Adjusted, adjust
 from services.gateway.providers.responses.items import decoded
 from services.gateway.providers.responses.request import refuse_background, tools_of
 from services.gateway.providers.usage import Usage, read_usage, usage_json, with_cost
@@ -85,7 +86,7 @@ def adjust_responses(dialect: str, model: str, body: JsonBody) -> Adjusted:
     """The changes that make a body right for the provider. Raises BadRequest."""
     refuse_background(body)
     adjusted = adjust(dialect, Operation.RESPONSES, model, body)
-    refused = _CHAT_ONLY | (DIALECTS[dialect].drop & DIALECTS["openai"].drop)
+    refused = _CHAT_ONLY | (DIALECTS[dialect].chat.drop & DIALECTS["openai"].chat.drop)
     for name in sorted(body.names & refused):
         adjusted.leave_out(name)
     effort = body.raw("reasoning_effort")

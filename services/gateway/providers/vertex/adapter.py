@@ -14,6 +14,7 @@ from services.gateway.providers.anthropic.errors import error_from_messages
 from services.gateway.providers.anthropic.request import messages_body
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.chat.request import read_chat
+from services.gateway.providers.dialects import COMPATIBLE
 from services.gateway.providers.errors import Unsupported, UpstreamError
 from services.gateway.providers.gemini.adapter import (
     GENERATE,
@@ -27,7 +28,7 @@ from services.gateway.providers.gemini.errors import error_of_answer
 from services.gateway.providers.gemini.images import picture_body
 from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.operations import Operation
-from services.gateway.providers.parameters import COMPATIBLE, adjust, left_over
+from services.gateway.providers.parameters import adjust, left_over
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.rerank import TAKEN as RANKING_TAKEN
 from services.gateway.providers.several import prepared

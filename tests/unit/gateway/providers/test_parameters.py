@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.providers.dialects import COMPATIBLE, DIALECTS
 from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
 from services.gateway.providers.multipart import parse_multipart
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.operations import Operation
-from services.gateway.providers.parameters import COMPATIBLE, DIALECTS, nearest_size
+from services.gateway.providers.pictures import nearest_size
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from tests.support.targets import form, json_body, target
 
@@ -220,7 +221,11 @@ def test_an_operation_that_the_provider_lacks_is_refused() -> None:
 
 
 def test_every_openai_like_type_has_a_dialect() -> None:
-    types = {kind.name for kind in PROVIDER_TYPES.values() if kind.wire in ("openai", "azure", "huggingface")}
+    types = {
+        kind.name
+        for kind in PROVIDER_TYPES.values()
+        if kind.wire in ("openai", "azure", "mistral", "huggingface")
+    }
     assert types | {COMPATIBLE} == DIALECTS.keys()
 
 

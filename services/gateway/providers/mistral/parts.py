@@ -1,0 +1,105 @@
+"""Parts of messages that Mistral writes otherwise: documents and recordings in requests, lists of parts in answers."""
+
+from typing import Any, Final
+
+import msgspec
+
+from services.gateway.providers.errors import BadRequest
+
+_WRITTEN_OTHERWISE: Final = (b'"input_audio"', b'"file"', b'"refusal"')
+_messages: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_choices: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_content: Final = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+class _Piece(msgspec.Struct):
+    type: str = "text"
+    text: str = ""
+    thinking: list["_Piece"] = []
+
+
+class _Offered(msgspec.Struct):
+    function: dict[str, msgspec.Raw] = {}
+
+
+_NO_PARAMETERS: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
+_offered: Final = msgspec.json.Decoder(list[_Offered])
+_pieces: Final = msgspec.json.Decoder(list[_Piece])
+
+
+def mistral_messages(raw: bytes) -> bytes | None:
+    """Messages of a chat with their parts as Mistral has them; None when they may stay as they are. Raises BadRequest."""
+    if not any(mark in raw for mark in _WRITTEN_OTHERWISE):
+        return None
+    try:
+        messages = _messages.decode(raw)
+        for at, message in enumerate(messages):
+            refusal = message.pop("refusal", None)
+            if refusal is not None and bytes(message.get("content", b"null")) == b"null":
+                message["content"] = refusal
+            content = bytes(message.get("content", b""))
+            if content.startswith(b"["):
+                parts = [
+                    _part(part, f"messages[{at}].content[{place}]")
+                    for place, part in enumerate(_content.decode(content))
+                ]
+                message["content"] = msgspec.Raw(msgspec.json.encode(parts))
+    except msgspec.DecodeError as error:
+        raise BadRequest("`messages` must be a list of objects.", param="messages") from error
+    return msgspec.json.encode(messages)
+
+
+def mistral_tools(raw: bytes) -> bytes | None:
+    """Tools whose functions all say what they take, as Mistral wants it; None when they do. Raises BadRequest."""
+    try:
+        if all("parameters" in tool.function for tool in _offered.decode(raw)):
+            return None
+        tools = _messages.decode(raw)
+        for tool in tools:
+            function = _fields.decode(tool.get("function", b"{}"))
+            function.setdefault("parameters", _NO_PARAMETERS)
+            tool["function"] = msgspec.Raw(msgspec.json.encode(function))
+    except msgspec.DecodeError as error:
+        raise BadRequest("`tools` must be a list of functions.", param="tools") from error
+    return msgspec.json.encode(tools)
+
+
+def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
+    kind = part.get("type")
+    if kind == "refusal":
+        return {"type": "text", "text": part.get(kind)}
+    if kind not in ("input_audio", "file") or not isinstance(inner := part.get(kind), dict):
+        return part
+    return _document(inner, where) if kind == "file" else {"type": kind, "input_audio": inner.get("data")}
+
+
+def _document(file: dict[str, Any], where: str) -> dict[str, Any]:
+    if not file.get("file_data"):
+        raise BadRequest(f"`{where}.file` must hold `file_data`.", param=f"{where}.file")
+    document = {"type": "document_url", "document_url": file["file_data"]}
+    return document | ({"document_name": file["filename"]} if file.get("filename") else {})
+
+
+def plain_content(fields: dict[str, msgspec.Raw], said: str) -> bool:
+    """Turns the lists of parts in an answer's choices into text and reasoning; False when there are none.
+
+    `said`: where a choice has its content, `message` or `delta`. Raises msgspec.DecodeError when it is another shape.
+    """
+    choices = _choices.decode(fields.get("choices", b"[]"))
+    changed = False
+    for choice in choices:
+        message = _fields.decode(choice.get(said, b"{}"))
+        content = bytes(message.get("content", b""))
+        if not content.startswith(b"["):
+            continue
+        pieces = _pieces.decode(content)
+        thought = "".join(inner.text for piece in pieces for inner in piece.thinking)
+        message["content"] = msgspec.Raw(msgspec.json.encode("".join(piece.text for piece in pieces)))
+        if thought:
+            message["reasoning_content"] = msgspec.Raw(msgspec.json.encode(thought))
+        choice[said] = msgspec.Raw(msgspec.json.encode(message))
+        changed = True
+    if changed:
+        fields["choices"] = msgspec.Raw(msgspec.json.encode(choices))
+    return changed

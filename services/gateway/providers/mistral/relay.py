@@ -1,0 +1,55 @@
+"""Mistral's streams, where they differ from OpenAI's: content in lists of parts, transcripts under other names."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from services.gateway.providers.mistral.parts import plain_content
+from services.gateway.providers.relay import OpenAIRelay
+from services.gateway.providers.sse import event, event_name
+
+_LIST: Final = re.compile(rb'"content"\s*:\s*\[')
+_NAMES: Final = {
+    b'"transcription.text.delta"': b'"transcript.text.delta"',
+    b'"transcription.done"': b'"transcript.text.done"',
+}
+
+
+class MistralRelay(OpenAIRelay):
+    """See Relay. What a model thinks and what it says come in one list; OpenAI's clients want them apart."""
+
+    __slots__ = ()
+
+    def _means_something(self, events: bytes) -> bool:
+        return super()._means_something(events) or (
+            b'"content"' in events and _LIST.search(events) is not None
+        )
+
+    def _chunk(self, block: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
+        if _LIST.search(block) is not None:
+            try:
+                if plain_content(fields, "delta"):
+                    block = event(msgspec.json.encode(fields))
+            except msgspec.DecodeError:
+                pass  # a list of something else: the client gets it as it came
+        return super()._chunk(block, fields)
+
+
+class MistralTranscript(OpenAIRelay):
+    """See Relay. The events of a transcript by OpenAI's names; others pass as they come."""
+
+    __slots__ = ()
+
+    def _means_something(self, events: bytes) -> bool:
+        return b'"transcription.' in events or super()._means_something(events)
+
+    def _typed_event(self, block: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
+        name = _NAMES.get(bytes(fields.get("type", b"")))
+        if name is None:
+            return super()._typed_event(block, fields)
+        fields["type"] = msgspec.Raw(name)
+        if "text" in fields and name.endswith(b'delta"'):
+            fields["delta"] = fields.pop("text")
+        named = b"event: " + name.strip(b'"') + b"\n" if event_name(block) else b""
+        return super()._typed_event(named + event(msgspec.json.encode(fields)), fields)
