@@ -13,7 +13,7 @@ from services.gateway.errors import ClientError
 from services.gateway.providers.port import Adapter
 from services.gateway.upstream.port import UpstreamTimeouts
 from shared.catalogue.modality import modality_of
-from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType
+from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType, is_ones_own
 from shared.governance.admission import model_allowed
 from shared.governance.model import Provider, VirtualKey
 from shared.governance.model import Route as RouteConfig
@@ -89,7 +89,7 @@ class ModelIndex:
             models = _known_models(providers[name], lists)
             aliases = [alias for credential in providers[name].credentials for alias in credential.aliases]
             if models is not None:
-                if providers[name].models is not None or PROVIDER_TYPES[providers[name].type].lists_all:
+                if _names_all(providers[name], models):
                     self.known[name] = frozenset((*models, *aliases))
             else:
                 models = PROVIDER_TYPES[providers[name].type].static_models
@@ -251,6 +251,15 @@ def _first(own: float | None, default: float) -> float:
 def _known_models(provider: Provider, lists: Lists) -> tuple[str, ...] | None:
     """All models of a provider; None when nobody can say, so that any name is passed on to it."""
     return provider.models if provider.models is not None else lists.get(provider.name)
+
+
+def _names_all(provider: Provider, models: tuple[str, ...]) -> bool:
+    """Whether nothing but these models, which are known of it, can be asked for."""
+    kind = PROVIDER_TYPES[provider.type]
+    if provider.models is not None:
+        return True
+    # Somebody's own server may have the address of a list, and nothing in it.
+    return kind.lists_all and (bool(models) or not is_ones_own(kind, provider.base_url))
 
 
 def _listed_route(route: RouteConfig) -> Listed:

@@ -33,7 +33,9 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Usable:
+class Usable:
+    """A credential that can be used, how often, and for which models."""
+
     chosen: Chosen
     weight: float
     models: tuple[str, ...]
@@ -52,7 +54,7 @@ class Credentials:
     def __init__(self, environ: Mapping[str, str], unseal: Unseal) -> None:
         self._environ = environ
         self._unseal = unseal
-        self._opened: dict[str, tuple[int, tuple[_Usable, ...]]] = {}
+        self._opened: dict[str, tuple[int, tuple[Usable, ...]]] = {}
 
     def choose(self, provider: Provider, model: str, avoid: Collection[str] = ()) -> Chosen:
         """A credential for `model` (the provider's id, empty for none), one not to `avoid` if there is any.
@@ -68,13 +70,19 @@ class Credentials:
         fresh = [each for each in fitting if each.chosen.name not in avoid] if avoid else fitting
         pool = fresh or fitting
         if not pool:
-            raise ClientError(
-                "provider_not_configured",
-                f"The provider '{provider.name}' has no usable credential for this model. Tell your administrator.",
-            )
+            raise _not_configured(provider)
         if len(pool) == 1:
             return pool[0].chosen
         return random.choices(pool, [each.weight for each in pool])[0].chosen
+
+    def all_of(self, provider: Provider) -> tuple[Usable, ...]:
+        """Every one that can be used. Raises ClientError `provider_not_configured` when there are some and none can."""
+        if not provider.credentials:
+            return (Usable(_NONE_NEEDED, 1.0, ()),)
+        usable = self._usable(provider)
+        if not usable:
+            raise _not_configured(provider)
+        return usable
 
     def names(self, provider: Provider, model: str) -> tuple[str, ...]:
         """The credentials that could serve `model`; one without a name where the provider needs none."""
@@ -82,19 +90,19 @@ class Credentials:
             return (_NONE_NEEDED.name,)
         return tuple([usable.chosen.name for usable in self._fitting(provider, model)])
 
-    def _fitting(self, provider: Provider, model: str) -> list[_Usable]:
+    def _fitting(self, provider: Provider, model: str) -> list[Usable]:
         """Where some credential has a name of its own for the model, those that have none for it are not asked."""
         fitting = [usable for usable in self._usable(provider) if usable.serves(model)]
         if len(fitting) < 2:
             return fitting
         return [usable for usable in fitting if model in usable.chosen.aliases] or fitting
 
-    def _usable(self, provider: Provider) -> tuple[_Usable, ...]:
+    def _usable(self, provider: Provider) -> tuple[Usable, ...]:
         known = self._opened.get(provider.name)
         if known is not None and known[0] == provider.version:
             return known[1]
         found = tuple(
-            _Usable(Chosen(credential.name, secret, credential.aliases), credential.weight, credential.models)
+            Usable(Chosen(credential.name, secret, credential.aliases), credential.weight, credential.models)
             for credential in provider.credentials
             if credential.weight > 0 and (secret := self._open(provider, credential)) is not None
         )
@@ -117,6 +125,13 @@ class Credentials:
         except FinOpsError as error:
             log.error("credential_cannot_be_opened", reason=str(error), **where)
             return None
+
+
+def _not_configured(provider: Provider) -> ClientError:
+    return ClientError(
+        "provider_not_configured",
+        f"The provider '{provider.name}' has no usable credential for this model. Tell your administrator.",
+    )
 
 
 def unsealer(settings: Settings) -> Unseal:

@@ -1,15 +1,16 @@
 """Asks providers in the background which models they have. A list once given is kept until a newer one comes.
 
-A provider that is down or slow costs nobody anything but its own background task.
+A provider that is down or slow costs nobody anything but its own background task. Each credential may belong to an
+account of its own, so each is asked: what a provider has is what any of them lists and may be used for.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.gateway.catalogue import Lists, timeouts_of
-from services.gateway.credentials import Credentials
+from services.gateway.credentials import Chosen, Credentials
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.port import Adapter, ListsInParts, Target
@@ -38,6 +39,8 @@ class _Asked:
 
     provider: Provider
     due: float
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the name of the credential."""
     task: asyncio.Task[None] | None = None
 
 
@@ -130,25 +133,48 @@ class ModelDiscovery:
     async def _refresh(self, provider: Provider, asked: _Asked) -> None:
         wait_s = RETRY_S
         try:
-            models = await self._ask(provider)
+            if await self._ask_all(provider, asked):
+                wait_s = self._settings.model_refresh_interval
+            if not asked.lists:
+                return
+            models = tuple(dict.fromkeys(model for listed in asked.lists.values() for model in listed))
             await asyncio.to_thread(_look_up, provider.type, models)
-            wait_s = self._settings.model_refresh_interval
             if models != self._lists.get(provider.name):
                 self._lists[provider.name] = models
                 self._version += 1
                 log.info("model_list_changed", provider=provider.name, models=len(models))
-        except FinOpsError as error:
-            self._metrics.discovery_failures.labels(provider.name).inc()
-            log.warning("model_list_not_available", provider=provider.name, reason=str(error))
         finally:
             asked.due = asyncio.get_running_loop().time() + min(wait_s, self._settings.model_refresh_interval)
             asked.task = None
             self._awake.set()
 
-    async def _ask(self, provider: Provider) -> tuple[str, ...]:
+    async def _ask_all(self, provider: Provider, asked: _Asked) -> bool:
+        """Ask with each credential; whether all of them were answered."""
+        try:
+            credentials = self._credentials.all_of(provider)
+        except FinOpsError as error:
+            self._failed(provider, "", error)
+            return False
+        whole = True
+        for usable in credentials:
+            try:
+                listed = await self._ask(provider, usable.chosen)
+            except FinOpsError as error:
+                self._failed(provider, usable.chosen.name, error)
+                whole = False
+            else:
+                asked.lists[usable.chosen.name] = tuple(model for model in listed if usable.serves(model))
+        return whole
+
+    def _failed(self, provider: Provider, credential: str, error: FinOpsError) -> None:
+        self._metrics.discovery_failures.labels(provider.name).inc()
+        log.warning(
+            "model_list_not_available", provider=provider.name, credential=credential, reason=str(error)
+        )
+
+    async def _ask(self, provider: Provider, chosen: Chosen) -> tuple[str, ...]:
         kind = PROVIDER_TYPES[provider.type]
         adapter = self._adapter_for(kind)
-        chosen = self._credentials.choose(provider, "")
         times = timeouts_of(provider, self._settings)
         times = replace(times, first_byte=min(times.first_byte, ASK_TIMEOUT_S), total=ASK_TIMEOUT_S)
         target = Target(provider, kind, "", chosen.name, chosen.secret, times)

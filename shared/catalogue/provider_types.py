@@ -66,7 +66,9 @@ class ProviderType:
     lists_models: bool = True
     """It answers `GET {base_url}/models`."""
     lists_all: bool = True
-    """Its list has every model that it can be asked for; else (profiles, ARNs) other names are passed on as well."""
+    """Its list has every name that it can be asked for; else (aliases, variants, profiles) others are passed on as well."""
+    query_options: tuple[str, ...] = ()
+    """Options that stand in the query of every call."""
     static_models: tuple[str, ...] = ()
     """The models where it has no such list, else those to assume while the list is not known."""
     model_wire_form: Literal["plain", "suffixed"] = "plain"
@@ -106,6 +108,7 @@ _TYPES: Final = (
         "https://api.anthropic.com/v1",
         ("ANTHROPIC_API_KEY",),
         _CHAT | {"messages", "messages.count_tokens"},
+        lists_all=False,
     ),
     ProviderType(
         "groq",
@@ -121,6 +124,7 @@ _TYPES: Final = (
         "https://api.x.ai/v1",
         ("XAI_API_KEY",),
         _TEXT | {"images.generations", "responses"},
+        lists_all=False,
     ),
     ProviderType(
         "openrouter",
@@ -128,6 +132,7 @@ _TYPES: Final = (
         "https://openrouter.ai/api/v1",
         ("OPENROUTER_API_KEY",),
         _TEXT_AND_EMBEDDINGS | {"responses"},
+        lists_all=False,
     ),
     ProviderType(
         "nebius",
@@ -135,6 +140,7 @@ _TYPES: Final = (
         "https://api.tokenfactory.nebius.com/v1",
         ("NEBIUS_API_KEY",),
         _TEXT_AND_EMBEDDINGS | {"images.generations"},
+        query_options=("ai_project_id",),
     ),
     ProviderType("parasail", "openai", "https://api.parasail.io/v1", ("PARASAIL_API_KEY",), _CHAT),
     ProviderType(
@@ -218,6 +224,7 @@ _TYPES: Final = (
         _TEXT_AND_EMBEDDINGS,
         auth="optional_bearer",
         base_url_env_vars=("OLLAMA_BASE_URL", "OLLAMA_HOST"),
+        lists_all=False,
     ),
     ProviderType(
         "vllm",
@@ -259,6 +266,11 @@ _TYPES: Final = (
 )
 
 PROVIDER_TYPES: Final[Mapping[str, ProviderType]] = MappingProxyType({kind.name: kind for kind in _TYPES})
+
+
+def is_ones_own(kind: ProviderType, base_url: str) -> bool:
+    """A server of type openai at another address than OpenAI's is somebody's own: of it nothing is known for certain."""
+    return kind.name == "openai" and base_url.rstrip("/") != kind.base_url
 
 
 def model_on_wire(kind: ProviderType, model: str) -> str:

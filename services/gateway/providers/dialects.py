@@ -13,7 +13,7 @@ from typing import Final
 
 from services.gateway.providers.conversation import CACHING
 from services.gateway.providers.operations import Operation
-from shared.catalogue.provider_types import ProviderType
+from shared.catalogue.provider_types import ProviderType, is_ones_own
 
 COMPATIBLE: Final = "openai-compatible"
 """The dialect of a provider of type openai at another address than OpenAI's own."""
@@ -167,9 +167,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
 
 def dialect_of(provider_type: ProviderType, base_url: str) -> str:
     """The name of the dialect that a server speaks: its type's, but for OpenAI's own, which is known by its address."""
-    if provider_type.name == "openai" and base_url.rstrip("/") != provider_type.base_url:
-        return COMPATIBLE
-    return provider_type.name
+    return COMPATIBLE if is_ones_own(provider_type, base_url) else provider_type.name
 
 
 def dialect(name: str) -> Dialect:

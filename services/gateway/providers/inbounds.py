@@ -13,7 +13,7 @@ from services.gateway.providers.messages.format import CountAdapter, MessagesFor
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.responses.format import ResponsesFormat
 from services.gateway.providers.sse import DONE_EVENT, event
-from shared.catalogue.provider_types import ProviderType
+from shared.catalogue.provider_types import ProviderType, is_ones_own
 from shared.governance.model import Provider
 
 NATIVE: Final = "native"
@@ -64,6 +64,4 @@ def speaks(provider: Provider, kind: ProviderType, operation: Operation) -> bool
     """
     if operation.value not in kind.operations:
         return False
-    if kind.name != "openai" or provider.base_url.rstrip("/") == kind.base_url:
-        return True
-    return provider.options.get(operation.value) == NATIVE
+    return not is_ones_own(kind, provider.base_url) or provider.options.get(operation.value) == NATIVE

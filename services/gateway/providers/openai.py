@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -16,7 +17,7 @@ from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, Re
 from services.gateway.providers.relay import OpenAIRelay
 from services.gateway.providers.responses.native import adjust_responses, read_response
 from services.gateway.providers.responses.relay import ResponsesRelay
-from services.gateway.providers.wire_errors import error_from_answer, unreadable_answer
+from services.gateway.providers.wire_errors import error_from_answer, error_in, unreadable_answer
 from services.gateway.upstream.port import UpstreamRequest
 from shared.catalogue.provider_types import model_on_wire
 
@@ -34,17 +35,32 @@ _NO_STREAM: Final = frozenset(
 
 
 class _Model(msgspec.Struct):
-    id: str = ""
-    name: str = ""
+    id: str | None = None
+    name: str | None = None
+    active: bool | None = None
+    """Groq: False for what it serves no more."""
+
+
+_Models = list[_Model | str | None]
 
 
 class _ModelList(msgspec.Struct):
-    data: list[_Model] | None = None
-    models: list[_Model] | None = None
+    data: _Models | None = None
+    models: _Models | None = None
 
 
 _model_list: Final = msgspec.json.Decoder(_ModelList)
-_models: Final = msgspec.json.Decoder(list[_Model])
+_models: Final = msgspec.json.Decoder(_Models)
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_MUST_HAVE: Final[Mapping[Operation, bytes]] = {
+    Operation.CHAT: b'"choices"',
+    Operation.COMPLETIONS: b'"choices"',
+    Operation.EMBEDDINGS: b'"data"',
+    Operation.IMAGES: b'"data"',
+    Operation.IMAGE_EDITS: b'"data"',
+    Operation.IMAGE_VARIATIONS: b'"data"',
+}
+"""What a good answer has."""
 
 
 class OpenAIAdapter:
@@ -69,7 +85,7 @@ class OpenAIAdapter:
         headers["content-type"] = body.content_type
         request = UpstreamRequest(
             method="POST",
-            url=target.provider.base_url.rstrip("/") + operation.path,
+            url=_url(target, operation.path),
             headers=headers,
             body=body.with_changes(adjusted.changes, adjusted.drop),
             timeouts=target.timeouts,
@@ -85,7 +101,10 @@ class OpenAIAdapter:
     ) -> Answer:
         if operation is Operation.RESPONSES and isinstance(body, JsonBody):
             return read_response(body, headers, answer)
-        return read_openai_answer(operation, body, headers, answer)
+        read = read_openai_answer(operation, body, headers, answer)
+        if read.error is None and _MUST_HAVE.get(operation, b"") not in answer:
+            read.error = _what_else(answer)
+        return read
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
         if operation is Operation.RESPONSES:
@@ -98,11 +117,11 @@ class OpenAIAdapter:
     def models_request(self, target: Target) -> UpstreamRequest | None:
         if not target.type.lists_models:
             return None
-        url = target.provider.base_url.rstrip("/") + "/models"
+        url = _url(target, "/models")
         return UpstreamRequest("GET", url, _headers(target, accept="application/json"), None, target.timeouts)
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
-        models: list[_Model] | None
+        models: _Models | None
         try:
             if answer.lstrip()[:1] == b"[":
                 models = _models.decode(answer)
@@ -113,8 +132,30 @@ class OpenAIAdapter:
             raise unreadable_answer() from error
         if models is None:
             raise unreadable_answer()  # some other object says nothing about the models
-        names = (model.id or model.name for model in models)
+        names = (_name_of(model) for model in models)
         return tuple(dict.fromkeys(name.removeprefix("models/") for name in names if name))
+
+
+def _name_of(model: _Model | str | None) -> str:
+    if not isinstance(model, _Model):
+        return model or ""
+    return "" if model.active is False else model.id or model.name or ""
+
+
+def _what_else(answer: bytes) -> UpstreamError:
+    """An answer with a good status that is none: most often an error in a shape of the server's own."""
+    fields = _fields.decode(answer)
+    told = fields.keys() & {"message", "detail", "msg"}
+    return (error_in(fields, named=True) if told else None) or unreadable_answer()
+
+
+def _url(target: Target, path: str) -> str:
+    options = {
+        name: target.provider.options[name]
+        for name in target.type.query_options
+        if name in target.provider.options
+    }
+    return target.provider.base_url.rstrip("/") + path + (f"?{urlencode(options)}" if options else "")
 
 
 def streams_by(operation: Operation, body: ParsedBody) -> bool:

@@ -68,6 +68,30 @@ def test_what_a_provider_lists_is_all_it_has() -> None:
         assert (refusal(index, name).status, refusal(index, name).code) == (404, "model_not_found")
 
 
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [
+        ("openrouter", "openai/gpt-4o:nitro"),
+        ("ollama", "llama3.2"),
+        ("xai", "grok-4-latest"),
+        ("anthropic", "claude-sonnet-4-5"),
+    ],
+)
+def test_variants_tags_and_aliases_that_are_not_listed_are_passed_on(kind: str, asked: str) -> None:
+    index = index_of(provider("p", listed=False, kind=kind), lists={"p": ("one",)})
+
+    assert found(index, f"p/{asked}") == f"p > {asked}"
+    assert [listed.name for listed in index.listed] == ["p/one"]
+    assert refusal(index, asked).code == "model_not_found"
+
+
+def test_an_empty_list_of_somebodys_own_server_says_nothing() -> None:
+    index = index_of(provider("p", listed=False), provider("q", listed=False), lists={"p": (), "q": ("one",)})
+
+    assert found(index, "p/whatever") == "p > whatever"
+    assert refusal(index, "q/whatever").code == "model_not_found"
+
+
 def test_any_name_is_passed_on_to_a_provider_whose_list_is_not_known() -> None:
     index = index_of(provider("b", listed=False))
 

@@ -13,7 +13,7 @@ from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.port import Adapter, Target
 from services.gateway.upstream.port import UpstreamConnectFailed, UpstreamRequest, UpstreamResponse
-from shared.governance.model import Provider
+from shared.governance.model import Credential, Provider
 from shared.pricing.genai import context_window
 from shared.settings import Settings
 from tests.support.eventually import eventually
@@ -39,7 +39,7 @@ class Answer:
 
 
 class FakeClient:
-    """Answers by host; a host without an answer hangs for ever."""
+    """Answers by host, or by host and secret; one without an answer hangs for ever."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Callable[[], UpstreamResponse]] = {}
@@ -48,9 +48,12 @@ class FakeClient:
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         host = request.url.split("/")[2]
         self.asked.append(host)
-        if host not in self.answers:
+        secret = request.headers.get("authorization", "").removeprefix("Bearer ")
+        answer = self.answers.get(f"{secret}@{host}") or self.answers.get(host)
+        if answer is None:
             await asyncio.Event().wait()
-        return self.answers[host]()
+            raise AssertionError
+        return answer()
 
     async def close(self) -> None: ...
 
@@ -94,7 +97,7 @@ async def discovering(
         providers,
         lambda _: client,
         lambda _: adapter,
-        Credentials({}, lambda *_: ""),
+        Credentials({"ONE": "1", "TWO": "2"}, lambda *_: ""),
         settings,
         GatewayMetrics(),
     )
@@ -260,3 +263,25 @@ async def test_a_list_without_an_end_is_cut() -> None:
         await eventually(lambda: "p" in discovery.lists()[1])
 
         assert len(discovery.lists()[1]["p"]) == len(client.asked) == MAX_PARTS
+
+
+async def test_each_credential_lists_its_own_models_and_only_those_it_is_for() -> None:
+    client = FakeClient()
+    client.answers["1@p.test"] = models("m1", "m2", "other")
+    client.answers["2@p.test"] = models("m2", "m3")
+    credentials = (
+        Credential(name="one", env="ONE", models=("m*",)),
+        Credential(name="two", env="TWO"),
+        Credential(name="missing", env="THREE"),
+    )
+    async with discovering({"p": provider("p", credentials=credentials)}, client) as discovery:
+        await eventually(lambda: discovery.lists()[1] == {"p": ("m1", "m2", "m3")})
+        version = discovery.lists()[0]
+
+        client.answers["2@p.test"] = refused
+        before = len(client.asked)
+        await eventually(lambda: len(client.asked) > before + 5)
+        assert discovery.lists() == (version, {"p": ("m1", "m2", "m3")})
+
+        client.answers["2@p.test"] = models("m2", "m4")
+        await eventually(lambda: discovery.lists()[1] == {"p": ("m1", "m2", "m4")})

@@ -39,12 +39,12 @@ _IMAGE_IGNORED: Final = (
 
 
 class _Served(msgspec.Struct):
-    provider: str = ""
+    provider: str | None = None
 
 
 class _Model(msgspec.Struct):
-    id: str = ""
-    providers: list[_Served] = []
+    id: str | None = None
+    providers: list[_Served] | None = None
 
 
 class _ModelList(msgspec.Struct):
@@ -97,7 +97,8 @@ class HuggingFaceAdapter(OpenAIAdapter):
         for model in models:
             if model.id:
                 names[model.id] = None
-                names.update((f"{served.provider}/{model.id}", None) for served in model.providers)
+                served_by = [served.provider for served in model.providers or () if served.provider]
+                names.update((f"{provider}/{model.id}", None) for provider in served_by)
         return tuple(names)
 
 

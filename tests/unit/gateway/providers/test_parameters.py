@@ -1,6 +1,7 @@
 """Parameters fit each provider: renamed, replaced, left out, and what was lost is reported."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -229,15 +230,60 @@ def test_every_openai_like_type_has_a_dialect() -> None:
     assert types | {COMPATIBLE} == DIALECTS.keys()
 
 
-def test_reads_model_lists() -> None:
-    assert ADAPTER.read_models(b'{"object":"list","data":[{"id":"a"},{"id":"b"},{"id":"a"}]}') == ("a", "b")
-    assert ADAPTER.read_models(b'[{"id":"a"}]') == ("a",)
-    assert ADAPTER.read_models(b'{"models":[{"name":"models/x"}]}') == ("x",)
-    assert ADAPTER.read_models(b'{"object":"list","data":[]}') == ()
-    for other in (b'{"status":"ok"}', b'{"data":null}', b"<html>"):
-        with pytest.raises(UpstreamError):
-            ADAPTER.read_models(other)
+@pytest.mark.parametrize(
+    ("answer", "models"),
+    [
+        ({"object": "list", "data": [{"id": "a"}, {"id": "b"}, {"id": "a"}]}, ("a", "b")),
+        ([{"id": "a"}], ("a",)),
+        ({"models": [{"name": "models/x"}]}, ("x",)),
+        ({"object": "list", "data": []}, ()),
+        ({"data": [{"id": "a", "name": None}, {"id": None}, None, {}]}, ("a",)),
+        (["a", "b"], ("a", "b")),
+        ({"models": ["a"], "data": None}, ("a",)),
+        ({"data": [{"id": "a", "active": False}, {"id": "b", "active": True}]}, ("b",)),
+    ],
+)
+def test_reads_model_lists_of_all_shapes(answer: Any, models: tuple[str, ...]) -> None:
+    assert ADAPTER.read_models(json.dumps(answer).encode()) == models
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"<html>", b"1", b'{"data":1}', b'{"status":"ok"}', b'{"data":null}']
+)
+def test_what_is_no_list_of_models_is_an_error(answer: bytes) -> None:
+    with pytest.raises(UpstreamError):
+        ADAPTER.read_models(answer)
+
+
+def test_asks_for_a_list_of_models_where_there_is_one() -> None:
     assert ADAPTER.models_request(target("perplexity")) is None
     request = ADAPTER.models_request(target())
     assert request is not None
     assert (request.method, request.url) == ("GET", "https://api.openai.com/v1/models")
+
+
+def test_a_project_of_nebius_stands_in_every_address() -> None:
+    plain = target("nebius", "m")
+    own = replace(plain, provider=msgspec.structs.replace(plain.provider, options={"ai_project_id": "p 1"}))
+    listing = ADAPTER.models_request(own)
+
+    for stream in ("true", "false"):
+        prepared = ADAPTER.build(Operation.CHAT, own, json_body(f'{{"model":"m","stream":{stream}}}'))
+        assert prepared.request.url.endswith("/v1/chat/completions?ai_project_id=p+1")
+    assert listing is not None and listing.url.endswith("/v1/models?ai_project_id=p+1")
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer", "message"),
+    [
+        (Operation.CHAT, {"detail": "overloaded"}, "overloaded"),
+        (Operation.CHAT, {"message": "no", "code": 503}, "no"),
+        (Operation.EMBEDDINGS, {"object": "list"}, "not the JSON"),
+        (Operation.IMAGES, {"created": 1}, "not the JSON"),
+    ],
+)
+def test_a_good_status_without_an_answer_is_an_error(operation: Operation, answer: Any, message: str) -> None:
+    read = ADAPTER.read_answer(operation, json_body('{"model":"m"}'), {}, json.dumps(answer).encode())
+
+    assert read.error is not None and message in read.error.message
+    assert read.error.retryable
