@@ -1,7 +1,8 @@
 """Replicate through a whole gateway, judged by the calls that Replicate's own client makes."""
 
+import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import openai
 import pytest
 from replicate.client import Client
 
+from services.gateway.providers.replicate.adapter import MAX_WAIT_S
 from shared.governance.model import PriceOverride, Provider, Timeouts
+from tests.support.eventually import eventually
 from tests.support.gateway import RunningGateway, running_gateway
 from tests.support.providers.replicate import Asked, FakeReplicate, running_replicate
 from tests.support.upstream.answers import PIXEL
@@ -54,7 +57,7 @@ async def test_the_vendors_client_works_with_the_fake_and_calls_as_the_gateway_d
     given = {"prompt": "hi", "system_prompt": "Be brief.", "max_tokens": 50}
     async with replicate_gateway(tmp_path) as (fake, _, client):
         theirs = Client(api_token="r8", base_url=fake.url)
-        said: Any = await theirs.async_run(LLAMA, input=given, wait=True)
+        said: Any = await theirs.async_run(LLAMA, input=given, wait=MAX_WAIT_S)
         pieces = [str(event) async for event in await theirs.async_stream(LLAMA, input=given)]
         await client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=50)
         stream = await client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=50, stream=True)
@@ -65,7 +68,8 @@ async def test_the_vendors_client_works_with_the_fake_and_calls_as_the_gateway_d
     run, create, follow, ours, ours_create, ours_follow, ours_after = map(call, fake.asked)
     assert (ours, ours_create, ours_follow) == (run, create, follow)
     assert ours_after[:2] == ("GET", "/v1/predictions/gm3qorzdhgbfurvjtvhg6dckhu")
-    assert run[2] == "wait"
+    assert run[2] == f"wait={MAX_WAIT_S}"
+    assert fake.cancelled == 0
 
 
 @pytest.mark.parametrize("polls", [0, 2])
@@ -123,6 +127,7 @@ async def test_a_stream_that_stalls_is_given_up(tmp_path: Path) -> None:
 
         (logged,) = await gateway.logged()
         assert (logged.outcome, logged.cost_basis) == ("error", "estimated")
+        await eventually(lambda: fake.cancelled == 1)
 
 
 async def test_a_prediction_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
@@ -133,6 +138,74 @@ async def test_a_prediction_that_takes_too_long_is_given_up(tmp_path: Path) -> N
 
         (logged,) = await gateway.logged()
         assert logged.error_code == "provider_timeout"
+        await eventually(lambda: fake.cancelled == 1)
+
+
+async def left_when(gateway: RunningGateway, there: Callable[[], bool], **fields: Any) -> None:
+    """A client that asks, and leaves as soon as something is there."""
+
+    async def ask() -> None:
+        body = {"model": MODEL, "messages": HELLO, **fields}
+        async with gateway.http.post("/v1/chat/completions", json=body) as response:
+            await response.read()
+
+    asking = asyncio.create_task(ask())
+    await eventually(there)
+    asking.cancel()
+    await asyncio.wait((asking,))
+
+
+@pytest.mark.parametrize("polled", [True, False])
+async def test_a_prediction_whose_client_left_is_cancelled(tmp_path: Path, polled: bool) -> None:
+    async with replicate_gateway(tmp_path) as (fake, gateway, _):
+        fake.polls = 1_000
+        if not polled:
+            fake.made.clear()
+        await left_when(gateway, lambda: len(fake.asked) == (2 if polled else 1))
+        (logged,) = await gateway.logged()
+        assert logged.outcome == "cancelled"
+        fake.made.set()
+
+        await eventually(lambda: fake.cancelled == 1)
+        assert fake.asked[-1].path.endswith("/cancel")
+        assert "prefer" not in fake.asked[-1].headers
+
+
+async def test_a_stream_whose_client_left_ends_its_prediction(tmp_path: Path) -> None:
+    async with replicate_gateway(tmp_path) as (fake, gateway, _):
+        fake.ending = "stall"
+        await left_when(gateway, lambda: len(fake.asked) == 2, stream=True)
+
+        await eventually(lambda: fake.cancelled == 1)
+        (logged,) = await gateway.logged()
+        assert (logged.outcome, logged.cost_basis) == ("cancelled", "estimated")
+
+
+async def test_a_look_up_that_fails_does_not_make_another_prediction(tmp_path: Path) -> None:
+    async with replicate_gateway(tmp_path) as (fake, gateway, client):
+        fake.polls, fake.lookups_fail = 1, [503, 429]
+        answer = await client.chat.completions.create(model=MODEL, messages=HELLO)
+
+        assert answer.choices[0].message.content == "Hello there."
+        assert [asked.method for asked in fake.asked] == ["POST", "GET", "GET", "GET"]
+        (logged,) = await gateway.logged()
+        assert len(logged.attempts) == 1
+
+
+async def test_a_prediction_that_cannot_be_looked_up_is_cancelled(tmp_path: Path) -> None:
+    async with replicate_gateway(tmp_path) as (fake, _, client):
+        fake.polls, fake.lookups_fail = 9, [404]
+        with pytest.raises(openai.APIStatusError):
+            await client.chat.completions.create(model=MODEL, messages=HELLO)
+
+        await eventually(lambda: fake.cancelled == 1)
+
+
+async def test_a_deadline_is_told_in_case_nobody_is_left_to_cancel(tmp_path: Path) -> None:
+    async with replicate_gateway(tmp_path, timeouts=Timeouts(total=30)) as (fake, _, client):
+        await client.chat.completions.create(model=MODEL, messages=HELLO)
+
+    assert fake.asked[0].headers["cancel-after"] == "30s"
 
 
 @pytest.mark.proves(provider="replicate", operation="chat", features=("errors mapped", "error in 200"))

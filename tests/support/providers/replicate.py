@@ -43,7 +43,15 @@ class FakeReplicate:
     metrics: Document = field(default_factory=lambda: {"input_token_count": 9, "output_token_count": 4})
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
+    cancelled: int = 0
+    made: asyncio.Event = field(default_factory=asyncio.Event)
+    """Clear it, and predictions are made when it is set again."""
+    lookups_fail: list[int] = field(default_factory=list)
+    """Statuses of the next look-ups."""
     _left: int = 0
+
+    def __post_init__(self) -> None:
+        self.made.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
@@ -58,10 +66,16 @@ class FakeReplicate:
             await _send(send, 200, PIXEL, b"image/png")
         elif path.startswith("/stream/"):
             await self._stream(receive, send)
+        elif path.endswith("/cancel"):
+            self.cancelled += 1
+            await _send(send, 200, self._prediction(finished=False))
         elif method == "POST":
+            await self.made.wait()
             self._left = self.polls
             patient = "prefer" in headers and not self.polls
             await _send(send, 201, self._prediction(finished=patient))
+        elif self.lookups_fail:
+            await _send(send, self.lookups_fail.pop(0), {"detail": "Try again."})
         else:
             self._left -= 1
             await _send(send, 200, self._prediction(finished=self._left <= 0))

@@ -13,7 +13,7 @@ from services.gateway.providers.errors import Unsupported, UpstreamError
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.replicate.answer import read_prediction
-from services.gateway.providers.replicate.predictions import followed, until_finished
+from services.gateway.providers.replicate.predictions import Leaver, followed, until_finished
 from services.gateway.providers.replicate.request import chat_input, picture_input
 from services.gateway.providers.replicate.stream import ReplicateStream
 from services.gateway.providers.wire_errors import error_from_answer, unreadable_answer
@@ -21,8 +21,10 @@ from services.gateway.upstream.port import UpstreamRequest
 
 DEPLOYMENT: Final = "deployments/"
 """Before the `{owner}/{name}` of a deployment."""
-MAX_WAIT_S: Final = 60
-"""The longest that Replicate holds the answer to `Prefer: wait` back."""
+MAX_WAIT_S: Final = 5
+"""How long Replicate may hold its answer back. Whoever leaves meanwhile cannot cancel: the prediction has no name yet."""
+LEAST_CANCEL_S: Final = 5
+"""Replicate takes no deadline below this."""
 _VERSION: Final = re.compile(r"(?:[^/:]+/[^/:]+:)?([0-9a-f]{64})")
 
 
@@ -41,6 +43,9 @@ _deployments: Final = msgspec.json.Decoder(_DeploymentList)
 class ReplicateAdapter:
     """See Adapter."""
 
+    def __init__(self) -> None:
+        self._leaver = Leaver()
+
     def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
         return ()
 
@@ -55,15 +60,21 @@ class ReplicateAdapter:
         fields["input"] = given
         headers = _headers(target)
         headers["content-type"] = "application/json"
+        if target.timeouts.total >= LEAST_CANCEL_S:
+            headers["cancel-after"] = f"{int(target.timeouts.total)}s"
         if streams:
             fields["stream"] = True
         else:
-            headers["prefer"] = _patience(target)
+            headers["prefer"] = f"wait={_patience_s(target)}"
         root = _root(target)
         request = UpstreamRequest("POST", root + path, headers, msgspec.json.encode(fields), target.timeouts)
         predictions = f"{root}/v1/predictions"
         in_base64 = operation is Operation.IMAGES and body.text("response_format") == "b64_json"
-        converse = followed(predictions) if streams else until_finished(predictions, fetch_files=in_base64)
+        converse = (
+            followed(predictions, self._leaver)
+            if streams
+            else until_finished(predictions, self._leaver, fetch_files=in_base64)
+        )
         return Prepared(request, streams, dropped, converse)
 
     def read_answer(
@@ -102,10 +113,10 @@ def _address(model: str) -> tuple[str, dict[str, Any]]:
     return f"/v1/models/{quote(model)}/predictions", {}
 
 
-def _patience(target: Target) -> str:
-    """`Prefer`: the answer is held back, but no longer than we wait for its first byte."""
+def _patience_s(target: Target) -> int:
+    """How long the answer is held back: no longer than we wait for its first byte."""
     wait_s = int(min(target.timeouts.first_byte, target.timeouts.total)) - 1
-    return "wait" if wait_s >= MAX_WAIT_S else f"wait={max(1, wait_s)}"
+    return max(1, min(wait_s, MAX_WAIT_S))
 
 
 def _root(target: Target) -> str:

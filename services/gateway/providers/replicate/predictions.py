@@ -1,4 +1,4 @@
-"""The calls that a prediction takes: create it, wait for it or follow its stream, fetch what it made."""
+"""The calls that a prediction takes: create it, wait for it or follow its stream, fetch what it made, cancel it."""
 
 import asyncio
 import base64
@@ -22,22 +22,74 @@ from services.gateway.upstream.port import (
     UpstreamTimedOut,
     UpstreamTooLarge,
 )
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 FIRST_POLL_S: Final = 0.25
 LONGEST_POLL_S: Final = 2.0
 SETTLING_POLLS: Final = 4
+MAX_POLL_FAILURES: Final = 5
+"""In a row, before a prediction is given up."""
+CANCEL_S: Final = 10.0
+_PASSING: Final = (408, 429)
+_OF_CREATION: Final = frozenset({"prefer", "cancel-after", "content-type"})
 MAX_PREDICTION_BYTES: Final = 64 * 1_048_576
 MAX_FILE_BYTES: Final = 32 * 1_048_576
+_DOMAIN: Final = ".replicate.com"
 _FILES: Final = re.compile(r"https://(?:[a-z0-9-]+\.)*replicate\.delivery/")
 PREDICTION_EVENT: Final = b"prediction"
 """The name of the event that the gateway adds to the end of a stream: the finished prediction."""
 
 
-def until_finished(predictions_url: str, *, fetch_files: bool) -> Converse:
+class Leaver:
+    """Cancels predictions that nobody waits for any more: whoever leaves one running goes on paying for it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def leave(self, client: UpstreamClient, request: UpstreamRequest) -> None:
+        """Send this request, which cancels a prediction, without waiting for its answer."""
+        self._keep(asyncio.create_task(_cancelled(client, request), name="cancel-prediction"))
+
+    def leave_made(self, making: "asyncio.Task[Prediction | UpstreamResponse]", talk: "_Talk") -> None:
+        """Cancel the prediction that is being made, as soon as its name is known."""
+        self._keep(asyncio.create_task(_cancelled_when_made(making, talk), name="cancel-prediction"))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _cancelled(client: UpstreamClient, request: UpstreamRequest) -> None:
+    try:
+        response = await client.send(request)
+        try:
+            if response.status >= 400:
+                log.warning("prediction_not_cancelled", url=request.url, status=response.status)
+            await response.drain(CANCEL_S)
+        finally:
+            response.close()
+    except UpstreamFault as fault:
+        log.warning("prediction_not_cancelled", url=request.url, reason=str(fault))
+
+
+async def _cancelled_when_made(making: "asyncio.Task[Prediction | UpstreamResponse]", talk: "_Talk") -> None:
+    try:
+        made = await making
+    except UpstreamFault:
+        return  # it was not made, or nobody knows its name
+    if not isinstance(made, Prediction):
+        made.close()
+    elif made.running:
+        talk.leave(made.id)
+
+
+def until_finished(predictions_url: str, leaver: Leaver, *, fetch_files: bool) -> Converse:
     """The answer is the finished prediction; with `fetch_files` the files it made are data URLs in it."""
 
     async def converse(client: UpstreamClient, request: UpstreamRequest) -> UpstreamResponse:
-        made = await _Talk(client, request, predictions_url).finished()
+        made = await _Talk(client, request, predictions_url, leaver).finished()
         if not isinstance(made, Prediction):
             return made
         if fetch_files:
@@ -47,14 +99,14 @@ def until_finished(predictions_url: str, *, fetch_files: bool) -> Converse:
     return converse
 
 
-def followed(predictions_url: str) -> Converse:
+def followed(predictions_url: str, leaver: Leaver) -> Converse:
     """The answer is the prediction's stream, with the finished prediction as its last event.
 
     A model that does not stream is answered for by the finished prediction alone.
     """
 
     async def converse(client: UpstreamClient, request: UpstreamRequest) -> UpstreamResponse:
-        talk = _Talk(client, request, predictions_url)
+        talk = _Talk(client, request, predictions_url, leaver)
         made = await talk.created()
         if not isinstance(made, Prediction):
             return made
@@ -62,11 +114,7 @@ def followed(predictions_url: str) -> Converse:
         if not address or not made.running:
             done = await talk.waited(made)
             return Held(msgspec.json.encode(done)) if isinstance(done, Prediction) else done
-        headers = {"accept": "text/event-stream", "cache-control": "no-store"}
-        if _same_house(address, request.url):
-            headers |= {name: value for name, value in request.headers.items() if name == "authorization"}
-        stream = await client.send(replace(request, method="GET", url=address, headers=headers, body=None))
-        return stream if stream.status >= 400 else _Stream(stream, talk, made)
+        return await talk.stream_of(made, address)
 
     return converse
 
@@ -98,31 +146,76 @@ class Held:
 class _Talk:
     """One prediction's calls. An answer that is an error is given back as it is."""
 
-    def __init__(self, client: UpstreamClient, request: UpstreamRequest, url: str) -> None:
+    def __init__(self, client: UpstreamClient, request: UpstreamRequest, url: str, leaver: Leaver) -> None:
         self._client = client
         self._request = request
         self._url = url
+        self._leaver = leaver
         self._deadline = asyncio.get_running_loop().time() + request.timeouts.total
 
     async def created(self) -> Prediction | UpstreamResponse:
-        return await self._ask(self._request)
+        making = asyncio.create_task(self._ask(self._request), name="make-prediction")
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            self._leaver.leave_made(making, self)
+            raise
 
     async def finished(self) -> Prediction | UpstreamResponse:
         made = await self.created()
         return await self.waited(made) if isinstance(made, Prediction) else made
 
     async def waited(self, made: Prediction) -> Prediction | UpstreamResponse:
-        wait_s = FIRST_POLL_S
+        """The finished prediction. Whatever else ends the waiting ends the prediction too."""
+        id, finished = made.id, False
+        try:
+            asked = await self._polled(made)
+            finished = isinstance(asked, Prediction)
+            return asked
+        finally:
+            if not finished:
+                self.leave(id)
+
+    async def _polled(self, made: Prediction) -> Prediction | UpstreamResponse:
+        """A look-up that fails is repeated: the prediction goes on, and another would be paid for as well."""
+        wait_s, failures = FIRST_POLL_S, 0
         while made.running:
             if asyncio.get_running_loop().time() + wait_s >= self._deadline:
                 raise UpstreamTimedOut("total", self._request.timeouts.total)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_POLL_S)
-            asked = await self.looked_up(made.id)
-            if not isinstance(asked, Prediction):
+            try:
+                asked = await self.looked_up(made.id)
+            except UpstreamFault:
+                failures += 1
+                if failures > MAX_POLL_FAILURES:
+                    raise
+                continue
+            if isinstance(asked, Prediction):
+                made, failures = asked, 0
+                continue
+            failures += 1
+            if failures > MAX_POLL_FAILURES or not (asked.status >= 500 or asked.status in _PASSING):
                 return asked
-            made = asked
+            asked.close()
         return made
+
+    async def stream_of(self, made: Prediction, address: str) -> UpstreamResponse:
+        headers = {"accept": "text/event-stream", "cache-control": "no-store"}
+        if _same_house(address, self._request.url):
+            headers |= {
+                name: value for name, value in self._request.headers.items() if name == "authorization"
+            }
+        begun = False
+        try:
+            stream = await self._client.send(
+                replace(self._request, method="GET", url=address, headers=headers, body=None)
+            )
+            begun = stream.status < 400
+        finally:
+            if not begun:
+                self.leave(made.id)
+        return _Stream(stream, self, made) if begun else stream
 
     async def settled(self, id: str) -> Prediction | UpstreamResponse:
         """The prediction, whose stream has ended: it is finished within moments, or something is wrong with it."""
@@ -135,13 +228,17 @@ class _Talk:
         return made
 
     async def looked_up(self, id: str) -> Prediction | UpstreamResponse:
-        headers = {
-            name: value
-            for name, value in self._request.headers.items()
-            if name not in ("prefer", "content-type")
-        }
-        url = f"{self._url}/{id}"
-        return await self._ask(replace(self._request, method="GET", url=url, headers=headers, body=None))
+        return await self._ask(self._about(f"{self._url}/{id}"))
+
+    def leave(self, id: str) -> None:
+        """Nobody waits for the prediction any more."""
+        timeouts = replace(self._request.timeouts, first_byte=CANCEL_S, total=CANCEL_S)
+        request = replace(self._about(f"{self._url}/{id}/cancel"), method="POST", timeouts=timeouts)
+        self._leaver.leave(self._client, request)
+
+    def _about(self, url: str) -> UpstreamRequest:
+        headers = {name: value for name, value in self._request.headers.items() if name not in _OF_CREATION}
+        return replace(self._request, method="GET", url=url, headers=headers, body=None)
 
     async def _ask(self, request: UpstreamRequest) -> Prediction | UpstreamResponse:
         response = await self._client.send(request)
@@ -164,6 +261,7 @@ class _Stream:
         self._stream = stream
         self._talk = talk
         self._id = made.id
+        self._running = True
         self.status = stream.status
         self.headers = stream.headers
 
@@ -178,6 +276,7 @@ class _Stream:
         except UpstreamFault:
             return  # what was used is estimated then
         if isinstance(made, Prediction):
+            self._running = made.running
             made.output = None
             yield b"\n\nevent: " + PREDICTION_EVENT + b"\ndata: " + msgspec.json.encode(made) + b"\n\n"
         else:
@@ -187,7 +286,11 @@ class _Stream:
         await self._stream.drain(timeout_s)
 
     def close(self) -> None:
+        """A prediction that is not known to be finished is cancelled."""
         self._stream.close()
+        if self._running:
+            self._running = False
+            self._talk.leave(self._id)
 
 
 async def _data_url(client: UpstreamClient, request: UpstreamRequest, address: str) -> str:
@@ -211,10 +314,10 @@ async def _data_url(client: UpstreamClient, request: UpstreamRequest, address: s
 
 
 def _same_house(address: str, known: str) -> bool:
-    """Whether a credential for `known` may be shown to `address`: the same host, or one below the same domain."""
+    """Whether a credential for `known` may be shown to `address`: the same server, or both are Replicate's own."""
     theirs, ours = urlsplit(address), urlsplit(known)
-    if theirs.scheme != ours.scheme or not theirs.hostname or not ours.hostname:
+    if theirs.scheme != ours.scheme:
         return False
-    domain = ours.hostname.partition(".")[2]
-    below = "." in domain and not ours.hostname[-1].isdigit() and theirs.hostname.endswith("." + domain)
-    return theirs.netloc == ours.netloc or below
+    return theirs.netloc == ours.netloc or all(
+        (place.hostname or "").endswith(_DOMAIN) for place in (theirs, ours)
+    )
