@@ -213,7 +213,7 @@ _TYPES: Final = (
         "replicate",
         "https://api.replicate.com",
         ("REPLICATE_API_TOKEN",),
-        _CHAT | {"images.generations"},
+        _TEXT | {"images.generations", "images.edits"},
         lists_all=False,
     ),
     ProviderType(

@@ -37,7 +37,9 @@ async def replicate_gateway(
         models = (
             LLAMA,
             "black-forest-labs/flux-schnell",
+            "black-forest-labs/flux-kontext-pro",
             "openai/gpt-5",
+            "openai/gpt-image-1",
             "a" * 64,
             "deployments/acme/chatty",
         )
@@ -241,6 +243,58 @@ async def test_pictures_come_as_addresses_or_in_base64(tmp_path: Path) -> None:
         assert "authorization" not in fake.asked[-1].headers
         logged = await gateway.logged(2)
         assert [(event.tokens.images, event.cost_nanos) for event in logged] == [(2, 6_000_000)] * 2
+
+
+KONTEXT = "black-forest-labs/flux-kontext-pro"
+
+
+@pytest.mark.proves(provider="replicate", operation="images.edits")
+async def test_a_picture_is_changed_where_the_model_looks_for_it(tmp_path: Path) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"
+    async with replicate_gateway(tmp_path) as (fake, gateway, client):
+        fake.output = f"{fake.url}/files/out.png"
+        changed = await client.images.edit(
+            model=f"replicate/{KONTEXT}", prompt="a hat", image=("a.png", PIXEL), response_format="b64_json", n=1
+        )  # fmt: skip
+        several = [("a.png", PIXEL), ("b.png", PIXEL)]
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.images.edit(model=f"replicate/{KONTEXT}", prompt="a hat", image=several)
+        await client.images.edit(model="replicate/openai/gpt-image-1", prompt="a hat", image=several)
+        (logged, *_) = await gateway.logged(3)
+
+    assert changed.data and base64.b64decode(changed.data[0].b64_json or "") == PIXEL
+    assert refused.value.param == "image"
+    assert fake.asked[0].body["input"] == {"prompt": "a hat", "input_image": url}
+    assert fake.asked[-1].body["input"] == {"prompt": "a hat", "input_images": [url, url]}
+    assert (logged.endpoint, logged.tokens.images) == ("images.edits", 1)
+
+
+@pytest.mark.proves(provider="replicate", operation="completions")
+async def test_a_prompt_is_completed(tmp_path: Path) -> None:
+    async with replicate_gateway(tmp_path) as (fake, gateway, client):
+        whole = await client.completions.create(model=MODEL, prompt="Once", max_tokens=9, stop=["END"])
+        stream = await client.completions.create(
+            model=MODEL, prompt=["Once"], stream=True, stream_options={"include_usage": True}
+        )
+        chunks = [chunk async for chunk in stream]
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.completions.create(model=MODEL, prompt="Once", suffix="end")
+
+        assert fake.asked[0].body["input"] == {"prompt": "Once", "max_tokens": 9, "stop_sequences": "END"}
+        assert (whole.object, whole.choices[0].text) == ("text_completion", "Hello there.")
+        assert whole.usage is not None and whole.usage.total_tokens == 13
+        said = [chunk.choices[0] for chunk in chunks if chunk.choices]
+        assert "".join(choice.text for choice in said) == "Hello there."
+        assert said[-1].finish_reason == "stop"
+        assert chunks[-1].usage is not None and chunks[-1].usage.completion_tokens == 4
+        assert refused.value.param == "suffix"
+        logged = await gateway.logged(3)
+        assert [event.cost_nanos for event in logged[:2]] == [COST, COST]
+
+        fake.ending = "cut"
+        with pytest.raises(openai.APIError):
+            async for _ in await client.completions.create(model=MODEL, prompt="Once", stream=True):
+                pass
 
 
 async def test_versions_deployments_and_conversations_have_their_own_form(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Replicate: predictions that are created, waited for or followed, for chats and pictures."""
+"""Replicate: predictions that are created, waited for or followed, for texts and pictures."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,11 @@ import msgspec
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.chat.translate import TranslatedRelay
 from services.gateway.providers.errors import Unsupported, UpstreamError
-from services.gateway.providers.operations import Operation
+from services.gateway.providers.inbound import InboundRelay
+from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
-from services.gateway.providers.replicate.answer import read_prediction
+from services.gateway.providers.replicate.answer import read_pictures, read_said
+from services.gateway.providers.replicate.completion import TextWriter, as_chat, text_answer
 from services.gateway.providers.replicate.predictions import Leaver, followed, until_finished
 from services.gateway.providers.replicate.request import chat_input, picture_input
 from services.gateway.providers.replicate.stream import ReplicateStream
@@ -25,6 +27,7 @@ MAX_WAIT_S: Final = 5
 """How long Replicate may hold its answer back. Whoever leaves meanwhile cannot cancel: the prediction has no name yet."""
 LEAST_CANCEL_S: Final = 5
 """Replicate takes no deadline below this."""
+_TEXTS: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _VERSION: Final = re.compile(r"(?:[^/:]+/[^/:]+:)?([0-9a-f]{64})")
 
 
@@ -50,12 +53,12 @@ class ReplicateAdapter:
         return ()
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
-        if operation not in (Operation.CHAT, Operation.IMAGES) or not isinstance(body, JsonBody):
+        if operation.value not in target.type.operations:
             raise Unsupported(
                 f"{target.provider.name} (replicate) does not offer {operation.value.replace('.', ' ')}."
             )
-        model, streams = target.model_on_wire, operation is Operation.CHAT and body.stream
-        given, dropped = chat_input(body, model) if operation is Operation.CHAT else picture_input(body)
+        model, streams = target.model_on_wire, operation in _TEXTS and body.stream
+        given, dropped = _input(operation, body, model)
         path, fields = _address(model)
         fields["input"] = given
         headers = _headers(target)
@@ -69,7 +72,7 @@ class ReplicateAdapter:
         root = _root(target)
         request = UpstreamRequest("POST", root + path, headers, msgspec.json.encode(fields), target.timeouts)
         predictions = f"{root}/v1/predictions"
-        in_base64 = operation is Operation.IMAGES and body.text("response_format") == "b64_json"
+        in_base64 = operation in PICTURES and body.text("response_format") == "b64_json"
         converse = (
             followed(predictions, self._leaver)
             if streams
@@ -80,12 +83,17 @@ class ReplicateAdapter:
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
     ) -> Answer:
+        if operation in PICTURES:
+            return read_pictures(answer)
         if not isinstance(body, JsonBody):
-            raise Unsupported("Replicate takes no forms.")
-        return read_prediction(operation, body, answer)
+            raise Unsupported("Replicate takes no forms of text.")
+        if operation is Operation.COMPLETIONS:
+            return text_answer(read_said(as_chat(body), answer))
+        return read_said(body, answer)
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
-        return TranslatedRelay(options, ReplicateStream())
+        chat = TranslatedRelay(options, ReplicateStream())
+        return InboundRelay(chat, TextWriter(options.model)) if operation is Operation.COMPLETIONS else chat
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return error_from_answer(status, headers, body)
@@ -101,6 +109,14 @@ class ReplicateAdapter:
         except msgspec.DecodeError as error:
             raise unreadable_answer() from error
         return tuple(f"{DEPLOYMENT}{item.owner}/{item.name}" for item in found)
+
+
+def _input(operation: Operation, body: ParsedBody, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    if operation in PICTURES:
+        return picture_input(body, model)
+    if not isinstance(body, JsonBody):
+        raise Unsupported("Replicate takes no forms of text.")
+    return chat_input(as_chat(body) if operation is Operation.COMPLETIONS else body, model)
 
 
 def _address(model: str) -> tuple[str, dict[str, Any]]:

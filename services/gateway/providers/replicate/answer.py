@@ -6,6 +6,7 @@ from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.completion import Said, chat_answer, failed_answer, unix_now
 from services.gateway.providers.chat.images import is_data_url
+from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_answer
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.replicate.wire import Prediction, prediction_decoder
@@ -15,16 +16,11 @@ from shared.events import Tokens
 from shared.pricing.estimate import estimate_tokens
 
 
-def read_prediction(operation: Operation, request: JsonBody, raw: bytes) -> OpenAIAnswer:
-    """Never raises: an answer that cannot be read has its `error` set."""
-    try:
-        made = prediction_decoder.decode(raw)
-    except msgspec.DecodeError:
-        return failed_answer(raw, unreadable_answer())
-    if made.running or made.failure is not None:
-        return failed_answer(raw, made.failure or unreadable_answer())
-    if operation is Operation.IMAGES:
-        return _pictures(made)
+def read_said(request: JsonBody, raw: bytes) -> OpenAIAnswer:
+    """The answer to a chat. Never raises: an answer that cannot be read has its `error` set."""
+    made = _finished(raw)
+    if isinstance(made, UpstreamError):
+        return failed_answer(raw, made)
     said = Said(text="".join(made.outputs))
     return chat_answer(
         model=request.model,
@@ -34,7 +30,11 @@ def read_prediction(operation: Operation, request: JsonBody, raw: bytes) -> Open
     )
 
 
-def _pictures(made: Prediction) -> OpenAIAnswer:
+def read_pictures(raw: bytes) -> OpenAIAnswer:
+    """As `read_said`."""
+    made = _finished(raw)
+    if isinstance(made, UpstreamError):
+        return failed_answer(raw, made)
     data = [
         {"b64_json": output.partition(",")[2]} if is_data_url(output) else {"url": output}
         for output in made.outputs
@@ -43,6 +43,16 @@ def _pictures(made: Prediction) -> OpenAIAnswer:
     fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document.items()}
     usage = Usage(Tokens(images=len(data)))
     return OpenAIAnswer(msgspec.json.encode(fields), "application/json", usage, fields=fields)
+
+
+def _finished(raw: bytes) -> Prediction | UpstreamError:
+    try:
+        made = prediction_decoder.decode(raw)
+    except msgspec.DecodeError:
+        return unreadable_answer()
+    if made.running:
+        return unreadable_answer()
+    return made.failure or made
 
 
 def _estimated(request: JsonBody, text: str) -> Usage:

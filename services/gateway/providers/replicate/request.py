@@ -1,12 +1,14 @@
 """What clients ask of Replicate, as inputs of a prediction."""
 
+import base64
 import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from services.gateway.providers.body import JsonBody
+from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.chat.images import media_type_of
 from services.gateway.providers.chat.policy import CHANGES_MEANING, Fit, Policy, fit
 from services.gateway.providers.chat.request import (
     ChatRequest,
@@ -17,6 +19,7 @@ from services.gateway.providers.chat.request import (
     read_chat,
 )
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.multipart import MultipartBody, Part
 
 Json = dict[str, Any]
 
@@ -34,7 +37,20 @@ _TAKES_MESSAGES: Final = "openai/"
 """Models of this owner take a conversation; all others take one prompt."""
 _SPEAKERS: Final[Mapping[str, str]] = {"user": "User", "assistant": "Assistant"}
 _IMAGE_OWN: Final = ("seed", "negative_prompt", "num_inference_steps", "guidance_scale", "output_format")
-_IMAGE_IGNORED: Final = ("quality", "style", "background", "moderation", "output_compression")
+_IMAGE_IGNORED: Final = (
+    "quality", "style", "background", "moderation", "output_compression", "input_fidelity", "user",
+)  # fmt: skip
+_PICTURES_IN: Final = (
+    ("black-forest-labs/flux-kontext", ("input_image", False)),
+    ("black-forest-labs/flux-2", ("input_images", True)),
+    ("black-forest-labs/flux-1.1-pro", ("image_prompt", False)),
+    ("black-forest-labs/flux-pro", ("image_prompt", False)),
+    ("openai/gpt-image", ("input_images", True)),
+    ("google/nano-banana", ("image_input", True)),
+    ("bytedance/seedream", ("image_input", True)),
+    ("qwen/qwen-image-edit-plus", ("image", True)),
+)
+"""(Beginning of a model's name, (input for the pictures to change, whether it is a list)); else it is `image`."""
 _input: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -58,22 +74,44 @@ def chat_input(body: JsonBody, model: str) -> tuple[Json, tuple[str, ...]]:
     return {name: value for name, value in values.items() if value is not None} | _own(body), fitted.dropped
 
 
-def picture_input(body: JsonBody) -> tuple[Json, tuple[str, ...]]:
+def picture_input(body: ParsedBody, model: str) -> tuple[Json, tuple[str, ...]]:
     """The inputs of a model of pictures, and what was left out. Raises BadRequest."""
     prompt = body.text("prompt")
     if not prompt:
         raise BadRequest("You must send a prompt.", param="prompt")
+    if body.stream:
+        raise BadRequest("`stream` cannot be used with this model.", param="stream")
     values: Json = {"prompt": prompt}
     if body.n > 1:
         values["num_outputs"] = body.n
     size = body.text("size")
     if size and size != "auto":
         values |= _dimensions(size)
-    for name in _IMAGE_OWN:
-        raw = body.raw(name)
-        if raw is not None:
-            values[name] = msgspec.Raw(raw)
-    return values | _own(body), tuple(sorted(body.names & set(_IMAGE_IGNORED)))
+    if isinstance(body, MultipartBody):
+        values |= _sources(body, model)
+        values |= {name: text for name in _IMAGE_OWN if (text := body.text(name)) is not None}
+    else:
+        values |= {name: msgspec.Raw(raw) for name in _IMAGE_OWN if (raw := body.raw(name)) is not None}
+        values |= _own(body)
+    return values, tuple(sorted(name for name in _IMAGE_IGNORED if name in body))
+
+
+def _sources(body: MultipartBody, model: str) -> Json:
+    """The pictures to change, where the model looks for them."""
+    pictures = [_data_url(body, part) for part in body.files if part.name in ("image", "image[]")]
+    masks = [_data_url(body, part) for part in body.files if part.name == "mask"]
+    if not pictures:
+        raise BadRequest("You must send an image.", param="image")
+    name, many = next((place for start, place in _PICTURES_IN if model.startswith(start)), ("image", False))
+    if len(pictures) > 1 and not many:
+        raise BadRequest("This model changes one image at a time.", param="image")
+    return {name: pictures if many else pictures[0]} | ({"mask": masks[0]} if masks else {})
+
+
+def _data_url(body: MultipartBody, part: Part) -> str:
+    data = body.content_of(part)
+    kind = media_type_of(data) or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _own(body: JsonBody) -> Json:
