@@ -249,7 +249,7 @@ _TYPES: Final = (
         "huggingface",
         "https://router.huggingface.co/v1",
         ("HF_TOKEN", "HUGGINGFACE_API_KEY", "HUGGING_FACE_HUB_TOKEN"),
-        _CHAT | {"embeddings", "images.generations"},
+        _CHAT | {"embeddings", "images.generations", "images.edits", "audio.speech", "audio.transcriptions"},
         lists_all=False,
         model_wire_form="suffixed",
     ),

@@ -21,6 +21,9 @@ from tests.support.upstream.app import Receive, Scope, Send
 
 ROUTER = "https://router.huggingface.co"
 EMBEDDER = "huggingface/hf-inference/intfloat/multilingual-e5-large"
+SPEAKER = "huggingface/hf-inference/hexgrad/kokoro-82M"
+LISTENER = "huggingface/hf-inference/openai/whisper-large-v3"
+SOUND = b"fLaC" + bytes(40)
 PAINTER = "huggingface/hf-inference/black-forest-labs/FLUX.1-schnell"
 
 
@@ -28,7 +31,8 @@ PAINTER = "huggingface/hf-inference/black-forest-labs/FLUX.1-schnell"
 class FakeRouter:
     """The router: OpenAI's chat below `/v1`, its own inference beside it."""
 
-    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     mock: MockUpstream = field(default_factory=MockUpstream)
     refusal: bytes = b""
 
@@ -39,10 +43,17 @@ class FakeRouter:
         elif not path.startswith("/hf-inference/"):
             await self.mock(scope, receive, send)
         else:
-            asked: dict[str, Any] = msgspec.json.decode((await receive())["body"])
+            raw = (await receive())["body"]
+            kind = dict(scope["headers"])[b"content-type"]
+            asked: Any = msgspec.json.decode(raw) if kind == b"application/json" else raw
             self.asked.append((path, asked))
+            self.kinds.append(kind.decode())
             if self.refusal:
                 await _send(send, 503, b"application/json", self.refusal)
+            elif "whisper" in path:
+                await _send(send, 200, b"application/json", b'{"text": " Good morning."}')
+            elif "kokoro" in path:
+                await _send(send, 200, b"audio/flac", SOUND)
             elif path.endswith("/pipeline/feature-extraction"):
                 vectors = [[0.5, -1.0, float(index)] for index, _ in enumerate(asked["inputs"])]
                 await _send(send, 200, b"application/json", msgspec.json.encode(vectors))
@@ -143,6 +154,81 @@ async def test_a_picture_is_priced_and_comes_in_base64(tmp_path: Path) -> None:
     assert answer.data and base64.b64decode(answer.data[0].b64_json or "") == PIXEL
     assert (logged.tokens.images, logged.cost_nanos, logged.cost_basis) == (1, 3_000_000, "priced")
     assert refused.value.param == "n"
+
+
+@pytest.mark.usefixtures("_no_look_up")
+@pytest.mark.proves(provider="huggingface", operation="images.edits")
+async def test_a_picture_is_changed(tmp_path: Path) -> None:
+    async with router(tmp_path) as (fake, gateway, client):
+        answer = await client.images.edit(
+            model=PAINTER, prompt="a hat", image=("a.png", PIXEL), size="512x512", extra_body={"seed": 7}
+        )
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.images.edit(model=PAINTER, prompt="a", image=("a.png", PIXEL), mask=("m.png", PIXEL))
+        (logged,) = [event for event in await gateway.logged(2) if event.outcome == "success"]
+
+    task = judge.HFInferenceBinaryInputTask("image-to-image")
+    parameters = {"prompt": "a hat", "seed": 7, "target_size": {"width": 512, "height": 512}}
+    theirs = task.prepare_request(
+        inputs=PIXEL,
+        parameters=parameters,
+        headers={},
+        model="black-forest-labs/FLUX.1-schnell",
+        api_key="hf_x",
+    )
+    assert theirs.data is not None
+    assert fake.asked == [(theirs.url.removeprefix(ROUTER), msgspec.json.decode(theirs.data))]
+    assert answer.data and base64.b64decode(answer.data[0].b64_json or "") == PIXEL
+    assert (logged.endpoint, logged.tokens.images) == ("images.edits", 1)
+    assert refused.value.param == "mask"
+
+
+@pytest.mark.usefixtures("_no_look_up")
+@pytest.mark.proves(provider="huggingface", operation="audio.speech")
+async def test_a_text_is_spoken(tmp_path: Path) -> None:
+    async with router(tmp_path) as (fake, gateway, client):
+        spoken = await client.audio.speech.with_raw_response.create(
+            model=SPEAKER, input="Good morning.", voice="alloy"
+        )
+        (logged,) = await gateway.logged()
+
+    task = judge.HFInferenceTask("text-to-speech")
+    assert fake.asked == [vendors_request(task, "hexgrad/kokoro-82M", "Good morning.", {})]
+    assert (spoken.content, spoken.headers["content-type"]) == (SOUND, "audio/flac")
+    assert spoken.headers["x-finops-dropped-params"] == "voice"
+    assert (logged.tokens.characters, logged.cost_basis) == (13, "unpriced")
+
+
+@pytest.mark.usefixtures("_no_look_up")
+@pytest.mark.parametrize(
+    ("filename", "data", "kind"),
+    [
+        ("a.wav", b"RIFF" + bytes(44), "audio/wav"),
+        ("a.bin", b"fLaC" + bytes(40), "audio/flac"),
+        ("a", b"?", "audio/mpeg"),
+    ],
+)
+@pytest.mark.proves(provider="huggingface", operation="audio.transcriptions")
+async def test_a_recording_is_written_down(tmp_path: Path, filename: str, data: bytes, kind: str) -> None:
+    async with router(tmp_path) as (fake, gateway, client):
+        heard = await client.audio.transcriptions.create(model=LISTENER, file=(filename, data), language="en")
+        text = await client.audio.transcriptions.create(
+            model=LISTENER, file=(filename, data), response_format="text"
+        )
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.audio.transcriptions.create(
+                model=LISTENER, file=(filename, data), response_format="srt"
+            )
+        logged = await gateway.logged(3)
+
+    theirs = judge.HFInferenceBinaryInputTask("automatic-speech-recognition").prepare_request(
+        inputs=data, parameters={}, headers={}, model="openai/whisper-large-v3", api_key="hf_x"
+    )
+    assert fake.asked == [(theirs.url.removeprefix(ROUTER), bytes(theirs.data or b""))] * 2
+    assert fake.kinds[0] in (kind, "audio/x-wav")
+    assert heard.text == " Good morning." and text == " Good morning."
+    assert refused.value.param == "response_format"
+    assert logged[0].cost_basis == "unpriced"
 
 
 async def test_others_are_not_asked_for_vectors_and_errors_are_told(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.support.providers.azure import running_azure
 from tests.support.upstream import MockUpstream, running_upstream
 from tests.support.upstream.answers import PIXEL
 
-OWN_FORMAT = {"huggingface": ("embeddings", "images.generations")}
+OWN_FORMAT = {"huggingface": PROVIDER_TYPES["huggingface"].operations - {"chat.completions"}}
 """What a type does in a format of its own, with tests of its own."""
 ELSEWHERE = ("rerank",)  # the mock does not have it; see test_rerank_and_forms
 TYPES = [
