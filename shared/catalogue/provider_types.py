@@ -96,7 +96,7 @@ _TYPES: Final = (
         "azure",
         "",
         ("AZURE_OPENAI_API_KEY",),
-        _ALL - {"moderations"} | {"audio.translations"},
+        _ALL - {"moderations"} | {"audio.translations", "responses", "messages", "messages.count_tokens"},
         auth="optional_bearer",
         base_url_env_vars=("AZURE_OPENAI_ENDPOINT",),
         option_env_vars=(("api_version", ("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION")),),

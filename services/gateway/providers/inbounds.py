@@ -7,6 +7,8 @@ from typing import Final
 
 from services.gateway.catalogue import Route
 from services.gateway.errors import ClientError, error_body
+from services.gateway.providers.azure.claude import OPERATIONS as CLAUDES_OPERATIONS
+from services.gateway.providers.azure.claude import AzureClaudeAdapter, is_claude
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.inbound import ErrorFormat, Inbound, InboundAdapter
 from services.gateway.providers.messages.format import CountAdapter, MessagesFormat
@@ -16,8 +18,12 @@ from services.gateway.providers.sse import DONE_EVENT, event
 from shared.catalogue.provider_types import ProviderType, is_ones_own
 from shared.governance.model import Provider
 
+_AZURE_CLAUDE: Final = AzureClaudeAdapter()
+_OPENAIS_OPERATIONS: Final = frozenset(Operation) - {Operation.MESSAGES, Operation.COUNT_TOKENS}
 NATIVE: Final = "native"
 """Value of a provider's option named as an operation: the server at its own address speaks that format too."""
+THROUGH_CHAT: Final = "chat"
+"""Another, at Azure: its models do not speak that format, although most there do."""
 
 
 class OpenAIErrors:
@@ -49,19 +55,27 @@ def errors_of(operation: Operation) -> ErrorFormat:
 
 def route_for(route: Route, operation: Operation, body: ParsedBody) -> Route:
     """The same route, through chat completions where its provider does not speak the client's format."""
-    if operation is Operation.COUNT_TOKENS and not speaks(route.provider, route.type, operation):
-        return replace(route, adapter=CountAdapter(route.adapter))
+    if route.type.wire == "azure" and is_claude(route.model):
+        route = replace(route, adapter=_AZURE_CLAUDE)
     inbound = INBOUNDS.get(operation)
-    if inbound is None or not isinstance(body, JsonBody) or speaks(route.provider, route.type, operation):
+    if inbound is None and operation is not Operation.COUNT_TOKENS:
         return route
+    if speaks(route.provider, route.type, operation, route.model) or not isinstance(body, JsonBody):
+        return route
+    if inbound is None:
+        return replace(route, adapter=CountAdapter(route.adapter))
     return replace(route, adapter=InboundAdapter(route.adapter, inbound, body))
 
 
-def speaks(provider: Provider, kind: ProviderType, operation: Operation) -> bool:
-    """Whether a provider answers this operation itself.
+def speaks(provider: Provider, kind: ProviderType, operation: Operation, model: str = "") -> bool:
+    """Whether a provider answers this operation of a model's itself.
 
     A server of type openai at another address is somebody's own, of which only chat completions can be expected.
+    At Azure Claude speaks Anthropic's format and everybody else OpenAI's.
     """
     if operation.value not in kind.operations:
         return False
+    if kind.wire == "azure":
+        spoken = CLAUDES_OPERATIONS if is_claude(model) else _OPENAIS_OPERATIONS
+        return operation in spoken and provider.options.get(operation.value) != THROUGH_CHAT
     return not is_ones_own(kind, provider.base_url) or provider.options.get(operation.value) == NATIVE

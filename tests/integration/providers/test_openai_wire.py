@@ -18,8 +18,11 @@ from tests.support.providers.azure import running_azure
 from tests.support.upstream import MockUpstream, running_upstream
 from tests.support.upstream.answers import PIXEL
 
-OWN_FORMAT = {"huggingface": PROVIDER_TYPES["huggingface"].operations - {"chat.completions"}}
-"""What a type does in a format of its own, with tests of its own."""
+OWN_FORMAT = {
+    "huggingface": PROVIDER_TYPES["huggingface"].operations - {"chat.completions"},
+    "azure": {"responses", "messages", "messages.count_tokens"},
+}
+"""What a type does in a format or at an address of its own, with tests of its own."""
 ELSEWHERE = ("rerank",)  # the mock does not have it; see test_rerank_and_forms
 TYPES = [
     name

@@ -13,6 +13,7 @@ from tests.support.gateway import served
 from tests.support.upstream import MockUpstream
 from tests.support.upstream.app import Receive, Scope, Send
 
+_RESPONSES = "/openai/v1/responses"
 _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)(/.+)")
 VERDICT = (
     b'data: {"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":'
@@ -54,6 +55,8 @@ class FakeAzure:
             await _refuse(
                 send, 401, "401", "Access denied due to invalid subscription key or wrong API endpoint."
             )
+        elif scope["path"] == _RESPONSES and query.get("api-version") == ["preview"]:
+            await self.mock({**scope, "path": "/v1/responses"}, _again(body, receive), send)
         elif match is None or not query.get("api-version"):
             await _refuse(send, 404, "404", "Resource not found")
         elif match[1] not in self.deployments:

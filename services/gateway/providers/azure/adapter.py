@@ -4,20 +4,24 @@ import re
 from typing import Final
 from urllib.parse import quote
 
+from services.gateway.providers.azure.claude import resource_of
 from services.gateway.providers.azure.entra import sealed_principal
-from services.gateway.providers.body import ParsedBody
+from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.errors import Unsupported
 from services.gateway.providers.openai import CHUNKED, OpenAIAdapter, streams_by
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import adjust
 from services.gateway.providers.port import Adapter, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.relay import OpenAIRelay
+from services.gateway.providers.responses.native import adjust_responses
 from services.gateway.providers.token_client import with_token
 from services.gateway.upstream.port import UpstreamRequest
 
 API_VERSION: Final = "2024-10-21"
-"""The newest that is not a preview; `options.api_version` replaces it for every operation."""
+"""The newest that is not a preview; `options.api_version` replaces it for every operation at a deployment."""
 PREVIEW_VERSION: Final = "2025-04-01-preview"
+RESPONSES_VERSION: Final = "preview"
+"""They have an address of their own, whose versions have no dates."""
 _PREVIEW: Final = frozenset({Operation.IMAGES, Operation.IMAGE_EDITS, Operation.SPEECH})
 """What the stable version lacks, or lacks for the newer models."""
 _NO_CHOICES: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
@@ -32,7 +36,10 @@ class AzureAdapter(OpenAIAdapter):
                 f"{target.provider.name} (azure) does not offer {operation.value.replace('.', ' ')}."
             )
         deployment = target.alias or target.model
-        adjusted = adjust("azure", operation, target.model, body)
+        if operation is Operation.RESPONSES and isinstance(body, JsonBody):
+            adjusted = adjust_responses("azure", target.model, body)
+        else:
+            adjusted = adjust("azure", operation, target.model, body)
         adjusted.changes["model"] = body.encoded(deployment)
         streams = streams_by(operation, body)
         request = UpstreamRequest(
@@ -70,7 +77,9 @@ class AzureRelay(OpenAIRelay):
 
 
 def _url(target: Target, operation: Operation, deployment: str) -> str:
-    endpoint = target.provider.base_url.rstrip("/").removesuffix("/openai")
+    endpoint = resource_of(target)
+    if operation is Operation.RESPONSES:
+        return f"{endpoint}/openai/v1{operation.path}?api-version={RESPONSES_VERSION}"
     version = target.provider.options.get("api_version") or (
         PREVIEW_VERSION if operation in _PREVIEW else API_VERSION
     )

@@ -89,6 +89,27 @@ def test_what_was_left_out_is_told_in_the_clients_words(
     assert adapter.build(operation, target("anthropic", "claude-opus-5"), body).dropped == dropped
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "spoken"),
+    [
+        ("gpt-5", {}, {"responses"}),
+        ("gpt-5", {"responses": "chat"}, set()),
+        ("claude-sonnet-4-5", {}, {"messages", "messages.count_tokens"}),
+        ("Claude-Opus-5", {"responses": "chat"}, {"messages", "messages.count_tokens"}),
+    ],
+)
+def test_at_azure_the_model_decides(model: str, options: dict[str, str], spoken: set[str]) -> None:
+    provider = Provider(name="p", type="azure", base_url="https://x.test", options=options)
+    formats = (Operation.RESPONSES, Operation.MESSAGES, Operation.COUNT_TOKENS)
+
+    assert {
+        operation.value
+        for operation in formats
+        if speaks(provider, PROVIDER_TYPES["azure"], operation, model)
+    } == spoken
+    assert speaks(provider, PROVIDER_TYPES["azure"], Operation.CHAT, model)
+
+
 def test_each_format_tells_errors_its_own_way() -> None:
     error = ClientError("provider_error", "It failed.")
 
