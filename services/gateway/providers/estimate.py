@@ -7,7 +7,7 @@ import msgspec
 
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.multipart import MultipartBody, Part
-from services.gateway.providers.operations import PICTURES, Operation
+from services.gateway.providers.operations import PICTURES, TRANSCRIPTS, Operation
 from services.gateway.providers.rerank import document_count
 from services.gateway.providers.sse import blocks, data_of
 from services.gateway.providers.usage import Usage
@@ -18,6 +18,10 @@ IMAGE_TOKENS: Final = 1_000
 """Assumed for one image in a prompt: a 1024 x 1024 picture is 765 tokens at OpenAI's, 1,400 elsewhere."""
 AUDIO_BYTES_PER_SECOND: Final = 4_000
 """Assumed of an uploaded recording: speech at 32 kbit/s. WAV files say their own rate."""
+AUDIO_TOKENS_PER_SECOND: Final = 10
+"""Of a recording, as OpenAI counts."""
+SPOKEN_TOKENS_PER_5_CHARACTERS: Final = 7
+"""Of the sound that is made of a text: 1,250 tokens a minute, in which 900 characters are read out."""
 AUDIO_DATA_MIN_BYTES: Final = 1_024
 _BASE64_MARK: Final = b";base64,"
 _BARE_MARKS: Final = (b'"base64"', b'"file_data"')
@@ -54,7 +58,12 @@ class _Completion(msgspec.Struct):
     choices: list[_Choice] = []
 
 
+class _Transcript(msgspec.Struct):
+    text: str = ""
+
+
 _completion: Final = msgspec.json.Decoder(_Completion)
+_transcript: Final = msgspec.json.Decoder(_Transcript)
 
 
 def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
@@ -65,7 +74,13 @@ def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
         return Tokens(prompt=_embedding_tokens(body))
     if operation is Operation.SPEECH:
         text = body.text("input") or ""
-        return Tokens(prompt=estimate_tokens(len(text.encode())), characters=len(text))
+        spoken = len(text) * SPOKEN_TOKENS_PER_5_CHARACTERS // 5
+        return Tokens(
+            prompt=estimate_tokens(len(text.encode())),
+            completion=spoken,
+            completion_audio=spoken,
+            characters=len(text),
+        )
     if operation is Operation.RERANK:
         return Tokens(prompt=_rerank_tokens(body))
     prompt = sum(_text_tokens(raw) for name in _PROMPT_FIELDS if (raw := body.raw(name)))
@@ -75,13 +90,12 @@ def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
 def estimate_answer(operation: Operation, body: ParsedBody, answer: bytes) -> Usage:
     """The usage of a whole answer whose provider sent none."""
     asked = estimate_prompt(operation, body)
-    tokens = Tokens(
-        prompt=asked.prompt,
-        completion=_message_tokens(answer) if operation in (Operation.CHAT, Operation.COMPLETIONS) else 0,
-        characters=asked.characters,
-        audio_ms=asked.audio_ms,
-    )
-    return Usage(tokens, estimated=True)
+    completion = asked.completion
+    if operation in (Operation.CHAT, Operation.COMPLETIONS):
+        completion = _message_tokens(answer)
+    elif operation in TRANSCRIPTS:
+        completion = _transcript_tokens(answer)
+    return Usage(msgspec.structs.replace(asked, completion=completion, images=0), estimated=True)
 
 
 def completion_tokens_seen(stream: bytes) -> int:
@@ -97,6 +111,15 @@ def completion_tokens_seen(stream: bytes) -> int:
 def _message_tokens(answer: bytes) -> int:
     size = _text_size(answer)
     return estimate_tokens(size) if size else 0
+
+
+def _transcript_tokens(answer: bytes) -> int:
+    """The text in an answer, which is nothing else where it is no JSON."""
+    try:
+        text = _transcript.decode(answer).text.encode()
+    except msgspec.DecodeError:
+        text = answer
+    return estimate_tokens(len(text)) if text else 0
 
 
 def _text_size(data: bytes) -> int:
@@ -137,8 +160,7 @@ def _text_tokens(raw: bytes) -> int:
             pieces += 1
     audio_bytes = _inline_audio_bytes(raw)
     text_bytes -= audio_bytes
-    # OpenAI counts about 10 tokens for each second of audio.
-    audio_tokens = audio_bytes * 3 // 4 // AUDIO_BYTES_PER_SECOND * 10
+    audio_tokens = audio_bytes * 3 // 4 // AUDIO_BYTES_PER_SECOND * AUDIO_TOKENS_PER_SECOND
     linked = raw.count(b'"image_url"') // 2 if not pieces else 0
     return estimate_tokens(max(0, text_bytes)) + (pieces + linked) * IMAGE_TOKENS + audio_tokens
 
@@ -177,8 +199,8 @@ def _estimate_form(operation: Operation, body: MultipartBody) -> Tokens:
     if operation in PICTURES:
         return Tokens(prompt=prompt + IMAGE_TOKENS * len(body.files), images=body.n)
     audio_ms = sum(_length_ms(body.raw_body, part) for part in body.files)
-    # The transcript is output: people speak about 3 tokens a second.
-    return Tokens(prompt=prompt + audio_ms // 100, audio_ms=audio_ms)
+    heard = audio_ms * AUDIO_TOKENS_PER_SECOND // 1000
+    return Tokens(prompt=prompt + heard, prompt_audio=heard, audio_ms=audio_ms)
 
 
 def _length_ms(form: bytes, part: Part) -> int:

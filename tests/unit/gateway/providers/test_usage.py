@@ -283,6 +283,9 @@ def test_transcripts() -> None:
     assert transcript({"text": "x"}).tokens.audio_ms == 2000
     assert transcript({"text": "x"}).estimated
     assert transcript(b"1\n00:00\nhi", text_request).estimated
+    heard = Tokens(prompt=20, prompt_audio=20, completion=2, audio_ms=2000)
+    assert transcript({"text": "1234567"}) == Usage(heard, estimated=True)
+    assert transcript(b"1234567", text_request) == Usage(heard, estimated=True)
 
 
 def test_speech_is_counted_by_its_characters() -> None:
@@ -290,7 +293,9 @@ def test_speech_is_counted_by_its_characters() -> None:
 
     spoken = answer(b"\xff\xfbsound", Operation.SPEECH, request)
 
-    assert spoken.usage.tokens.characters == 5
+    assert spoken.usage == Usage(
+        Tokens(prompt=2, completion=7, completion_audio=7, characters=5), estimated=True
+    )
     assert spoken.with_cost("1") == b"\xff\xfbsound"
 
 
