@@ -111,6 +111,8 @@ class UsageRecorded(Event, frozen=True, kw_only=True, tag="usage.recorded"):
     cost_nanos: int = 0
     cost_basis: CostBasis
     price_version: str = ""
+    service_tier: str = ""
+    """Where the provider served the request at another price than the usual one."""
     reserved_nanos: int = 0
     charges: tuple[Charge, ...] = ()
     latency_ms: int = 0
@@ -170,6 +172,8 @@ class RequestLogged(Event, frozen=True, kw_only=True, tag="request.logged"):
     cost_nanos: int = 0
     cost_basis: CostBasis
     price_version: str = ""
+    service_tier: str = ""
+    """Where the provider served the request at another price than the usual one."""
     latency_ms: int = 0
     ttft_ms: int | None = None
     attempts: tuple[Attempt, ...] = ()

@@ -1,11 +1,13 @@
 """Whether a request may be sent, and the money held for it. Memory only; nothing else runs between check and hold."""
 
+import msgspec
+
 from services.gateway.catalogue import Route
 from services.gateway.errors import ClientError
 from services.gateway.exchange import Exchange, Reservation
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.providers.body import ParsedBody
-from services.gateway.providers.estimate import estimate_prompt
+from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.estimate import estimate_prompt, spoken_tokens
 from services.gateway.providers.operations import Operation
 from services.gateway.recording import Recorder
 from shared.events import Tokens
@@ -14,6 +16,7 @@ from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.pricing.cost import cost_nanos
 from shared.pricing.model import ModelPrice
+from shared.pricing.tiers import PRIORITY, at_tier
 
 _COMPLETING = (Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES)
 
@@ -75,14 +78,17 @@ class Admission:
     ) -> int:
         if price is None or route is None:
             return 0
-        completion = prompt.completion
+        completion = spoken = 0
         if exchange.operation in _COMPLETING:
-            completion += body.n * self._estimates.expected(exchange.key.id, route.name, body.max_tokens)
-        expected = Tokens(
-            prompt=prompt.prompt,
-            completion=completion,
-            images=prompt.images,
-            characters=prompt.characters,
-            audio_ms=prompt.audio_ms,
-        )
-        return cost_nanos(price, expected)
+            completion = body.n * self._estimates.expected(exchange.key.id, route.name, body.max_tokens)
+        elif exchange.operation is Operation.SPEECH:
+            completion = spoken = spoken_tokens(prompt.characters)
+        expected = msgspec.structs.replace(prompt, completion=completion, completion_audio=spoken)
+        nanos = cost_nanos(price, expected)
+        return at_tier(nanos, price, route.type.name, route.model, _dearer_tier(body))
+
+
+def _dearer_tier(body: ParsedBody) -> str:
+    """The service tier that is asked for, if it costs more than the usual one. A cheaper one may not be had."""
+    asked = body.text("service_tier") if isinstance(body, JsonBody) else None
+    return PRIORITY if asked in (PRIORITY, "fast") else ""

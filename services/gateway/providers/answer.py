@@ -10,7 +10,14 @@ from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_answer
 from services.gateway.providers.operations import PICTURES, TRANSCRIPTS, Operation
 from services.gateway.providers.rerank import read_total
-from services.gateway.providers.usage import Usage, read_duration_ms, read_usage, usage_json, with_cost
+from services.gateway.providers.usage import (
+    Usage,
+    at_tier,
+    read_duration_ms,
+    read_usage,
+    usage_json,
+    with_cost,
+)
 from services.gateway.providers.wire_errors import error_in, unreadable_answer
 from shared.events import Tokens
 
@@ -102,6 +109,7 @@ def _usage(
 ) -> Usage:
     raw = fields.get("usage")
     reported = read_usage(bytes(raw), images=images) if raw is not None else None
+    reported = at_tier(reported, fields.get("service_tier"))
     if reported is not None:
         return reported
     if operation is Operation.RERANK and raw is not None and (total := read_total(bytes(raw))) is not None:

@@ -20,8 +20,6 @@ AUDIO_BYTES_PER_SECOND: Final = 4_000
 """Assumed of an uploaded recording: speech at 32 kbit/s. WAV files say their own rate."""
 AUDIO_TOKENS_PER_SECOND: Final = 10
 """Of a recording, as OpenAI counts."""
-SPOKEN_TOKENS_PER_5_CHARACTERS: Final = 7
-"""Of the sound that is made of a text: 1,250 tokens a minute, in which 900 characters are read out."""
 AUDIO_DATA_MIN_BYTES: Final = 1_024
 _BASE64_MARK: Final = b";base64,"
 _BARE_MARKS: Final = (b'"base64"', b'"file_data"')
@@ -74,13 +72,7 @@ def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
         return Tokens(prompt=_embedding_tokens(body))
     if operation is Operation.SPEECH:
         text = body.text("input") or ""
-        spoken = len(text) * SPOKEN_TOKENS_PER_5_CHARACTERS // 5
-        return Tokens(
-            prompt=estimate_tokens(len(text.encode())),
-            completion=spoken,
-            completion_audio=spoken,
-            characters=len(text),
-        )
+        return Tokens(prompt=estimate_tokens(len(text.encode())), characters=len(text))
     if operation is Operation.RERANK:
         return Tokens(prompt=_rerank_tokens(body))
     prompt = sum(_text_tokens(raw) for name in _PROMPT_FIELDS if (raw := body.raw(name)))
@@ -90,12 +82,20 @@ def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
 def estimate_answer(operation: Operation, body: ParsedBody, answer: bytes) -> Usage:
     """The usage of a whole answer whose provider sent none."""
     asked = estimate_prompt(operation, body)
-    completion = asked.completion
+    completion = spoken = 0
     if operation in (Operation.CHAT, Operation.COMPLETIONS):
         completion = _message_tokens(answer)
     elif operation in TRANSCRIPTS:
         completion = _transcript_tokens(answer)
-    return Usage(msgspec.structs.replace(asked, completion=completion, images=0), estimated=True)
+    elif operation is Operation.SPEECH:
+        completion = spoken = spoken_tokens(asked.characters)
+    tokens = msgspec.structs.replace(asked, completion=completion, completion_audio=spoken, images=0)
+    return Usage(tokens, estimated=True)
+
+
+def spoken_tokens(characters: int) -> int:
+    """Of the sound that is made of so much text: 1,250 tokens a minute, in which 900 characters are read out."""
+    return characters * 7 // 5
 
 
 def completion_tokens_seen(stream: bytes) -> int:

@@ -9,7 +9,7 @@ from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import completion_tokens_seen
 from services.gateway.providers.port import RelayOptions
 from services.gateway.providers.sse import DONE_EVENT, EventBuffer, blocks, data_of, event, event_name
-from services.gateway.providers.usage import Usage, read_usage, usage_json, with_cost
+from services.gateway.providers.usage import Usage, at_tier, read_usage, usage_json, with_cost
 from services.gateway.providers.wire_errors import error_body, error_in, stream_cut, unreadable_stream
 from shared.events import Tokens
 
@@ -184,7 +184,7 @@ class OpenAIRelay:
         reported = read_usage(raw) if raw.startswith(b"{") else None
         if reported is None:
             return block
-        self._reported = reported
+        self._reported = at_tier(reported, fields.get("service_tier"))
         self._usage_fields = _fields.decode(raw)
         del fields["usage"]
         self._template = fields

@@ -1,7 +1,7 @@
 """Reads what a provider says a request used, in all the shapes of OpenAI-compatible servers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Final
 
@@ -17,6 +17,7 @@ Count = Annotated[int, msgspec.Meta(le=10**12)]
 Seconds = Annotated[float, msgspec.Meta(le=10**9)]
 TICKS_PER_USD: Final = 10_000_000_000
 """xAI's unit of money."""
+_TIERS: Final = {b'"flex"': "flex", b'"priority"': "priority", b'"fast"': "priority"}
 RawFields = Mapping[str, msgspec.Raw]
 
 
@@ -29,6 +30,8 @@ class Usage:
     """What the provider itself says it costs; None when it does not say."""
     estimated: bool = False
     """The provider sent no usage: these are the gateway's own estimates."""
+    service_tier: str = ""
+    """How it was served, where that changes the price."""
 
 
 class _Details(msgspec.Struct):
@@ -107,6 +110,12 @@ def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
         audio_ms=milliseconds(seconds),
     )
     return Usage(tokens, cost_nanos)
+
+
+def at_tier(usage: Usage | None, raw: msgspec.Raw | None) -> Usage | None:
+    """The usage with the service tier that the answer names, which need not be the one that was asked for."""
+    tier = _TIERS.get(bytes(raw)) if raw is not None else None
+    return replace(usage, service_tier=tier) if usage is not None and tier is not None else usage
 
 
 def read_duration_ms(raw: bytes) -> int:

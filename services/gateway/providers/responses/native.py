@@ -18,7 +18,7 @@ from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import Adjusted, adjust
 from services.gateway.providers.responses.items import decoded
 from services.gateway.providers.responses.request import refuse_background, tools_of
-from services.gateway.providers.usage import Usage, read_usage, usage_json, with_cost
+from services.gateway.providers.usage import Usage, at_tier, read_usage, usage_json, with_cost
 from services.gateway.providers.wire_errors import error_in, unreadable_answer
 from shared.events import Tokens
 from shared.pricing.estimate import estimate_tokens
@@ -57,6 +57,11 @@ class Outcome(msgspec.Struct):
     output: list[_Item] = []
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
+    service_tier: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def reported(self) -> Usage | None:
+        return at_tier(read_usage(bytes(self.usage)), self.service_tier)
 
     @property
     def finish_reason(self) -> str:
@@ -132,7 +137,7 @@ def read_response(body: JsonBody, headers: Mapping[str, str], answer: bytes) -> 
         outcome = outcome_decoder.decode(answer)
     except msgspec.DecodeError:
         return OpenAIAnswer(answer, content_type, Usage(Tokens(), estimated=True), error=unreadable_answer())
-    usage = read_usage(bytes(outcome.usage))
+    usage = outcome.reported
     if usage is None:
         usage = _estimated(estimate_prompt(Operation.RESPONSES, body).prompt, outcome.text_bytes)
         fields["usage"] = msgspec.Raw(msgspec.json.encode(usage_json(usage, images=True)))

@@ -15,7 +15,7 @@ from services.gateway.providers.responses.native import (
     text_bytes_in,
 )
 from services.gateway.providers.sse import EventBuffer, blocks, data_of, event_name
-from services.gateway.providers.usage import Usage, read_usage
+from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import error_in, stream_cut, unreadable_stream
 from shared.events import Tokens
 from shared.pricing.estimate import estimate_tokens
@@ -133,7 +133,7 @@ class ResponsesRelay:
             outcome = outcome_decoder.decode(response)
         except msgspec.DecodeError:
             return self._stop(unreadable_stream("its last event is none"))
-        self._reported = read_usage(bytes(outcome.usage))
+        self._reported = outcome.reported
         self.finish_reason = outcome.finish_reason
         self._text_bytes = max(self._text_bytes, outcome.text_bytes)
         if kind == b"response.failed":
