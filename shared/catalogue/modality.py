@@ -5,10 +5,27 @@ from functools import lru_cache
 from typing import Final, Literal
 
 Modality = Literal[
-    "chat", "completion", "embedding", "image", "speech", "transcription", "moderation", "rerank"
+    "chat",
+    "completion",
+    "embedding",
+    "image",
+    "speech",
+    "transcription",
+    "moderation",
+    "rerank",
+    "video",
+    "realtime",
+    "ocr",
 ]
+"""The last three have no endpoint here, and so no place in a list of models to chat with."""
 
 _PATTERNS: Final[tuple[tuple[Modality, str], ...]] = (
+    ("realtime", r"realtime|(?:^|-)live(?:-|$)|native-audio|nova(?:-\d)?-sonic|^grok-voice"),
+    (
+        "video",
+        r"^sora|^veo-|nova-reel|-[ti]2v|(?:text|image)-to-video|imagine-video|^kling|^seedance|^hailuo|^ltx-video",
+    ),
+    ("ocr", r"^mistral-ocr"),
     ("rerank", r"rerank|ranker"),
     ("moderation", r"moderation|llama-guard|llama-prompt-guard|^shieldgemma"),
     (

@@ -1,7 +1,7 @@
 """GET /v1/models and its relatives: from memory, only what the key may use, rendered once per set of allowed models."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 from urllib.parse import parse_qs
 
 import msgspec
@@ -10,13 +10,12 @@ from services.gateway.auth import Authenticator
 from services.gateway.catalogue import Catalogue, Listed, ModelIndex
 from services.gateway.errors import ClientError
 from services.gateway.incoming import Incoming
+from shared.catalogue.modality import Modality
 from shared.governance.admission import model_allowed
 from shared.governance.model import VirtualKey
 from shared.pricing.genai import context_window
 
-TYPES: Final = frozenset(
-    {"chat", "completion", "embedding", "image", "speech", "transcription", "moderation", "rerank"}
-)
+TYPES: Final[frozenset[str]] = frozenset(get_args(Modality))
 ALL: Final = "all"
 DEFAULT_TYPE: Final = "chat"
 """Chat clients show every model that they are told of."""
