@@ -198,6 +198,23 @@ async def test_embeddings_in_both_encodings(tmp_path: Path) -> None:
         assert [event.tokens.prompt for event in await gateway.logged(2)] == [6, 6]
 
 
+async def test_more_texts_than_cohere_takes_are_sent_in_several_calls(tmp_path: Path) -> None:
+    texts = [str(number) for number in range(200)]
+    async with cohere_gateway(tmp_path) as (fake, gateway, client):
+        answer = await client.embeddings.with_raw_response.create(
+            model="cohere/embed-v4.0", input=texts, encoding_format="float", user="u"
+        )
+        (logged,) = await gateway.logged()
+
+    sent = sorted((request["texts"] for request in fake.requests), key=lambda some: int(some[0]))
+    assert [len(some) for some in sent] == [96, 96, 8]
+    assert [text for some in sent for text in some] == texts
+    vectors = [item.embedding[2] for item in answer.parse().data]
+    assert vectors == [float(at) for some in sent for at, _ in enumerate(some)]
+    assert answer.headers["x-finops-dropped-params"] == "user"
+    assert (logged.tokens.prompt, len(logged.attempts)) == (18, 1)
+
+
 @pytest.mark.parametrize("ending", ["cut", "early"])
 @pytest.mark.proves(provider="cohere", operation="chat", features=("cut stream",))
 async def test_a_broken_stream_ends_in_an_error_and_is_billed(tmp_path: Path, ending: Any) -> None:

@@ -1,6 +1,7 @@
 """Cohere's v2 API: chat, embeddings, rerank and the list of models."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamE
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.rerank import read_rerank
+from services.gateway.providers.several import prepared
 from services.gateway.providers.wire_errors import error_from_answer, unreadable_answer
 from services.gateway.upstream.port import UpstreamRequest
 
@@ -24,7 +26,9 @@ _PATHS: Final[Mapping[Operation, str]] = {
     Operation.EMBEDDINGS: "/v2/embed",
     Operation.RERANK: "/v2/rerank",
 }
+TEXTS_PER_CALL: Final = 96
 _EMBED_OWN: Final = ("truncate", "max_tokens", "priority")
+_EMBED_TAKEN: Final = {"model", "input", "input_type", "dimensions", "encoding_format", *_EMBED_OWN}
 
 
 class _Model(msgspec.Struct):
@@ -56,14 +60,16 @@ class CohereAdapter:
         streams = operation is Operation.CHAT and body.stream
         if operation is Operation.CHAT:
             sent, dropped = chat_body(body, target.model_on_wire)
+            bodies = [sent]
         elif operation is Operation.EMBEDDINGS:
-            sent = _embed_body(body, target.model_on_wire)
+            bodies = _embed_bodies(body, target.model_on_wire)
+            dropped = tuple(body.names - _EMBED_TAKEN)
         else:
-            sent = _rerank_body(body, target.model_on_wire)
+            bodies = [_rerank_body(body, target.model_on_wire)]
         headers = _headers(target, "text/event-stream" if streams else "application/json")
         headers["content-type"] = "application/json"
-        request = UpstreamRequest("POST", _root(target) + path, headers, sent, target.timeouts)
-        return Prepared(request, streams, dropped)
+        request = UpstreamRequest("POST", _root(target) + path, headers, bodies[0], target.timeouts)
+        return replace(prepared(request, bodies, dropped), streams=streams)
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
@@ -94,16 +100,17 @@ class CohereAdapter:
         return tuple(dict.fromkeys(model.name for model in models if model.name and not model.is_deprecated))
 
 
-def _embed_body(body: JsonBody, model: str) -> bytes:
+def _embed_bodies(body: JsonBody, model: str) -> list[bytes]:
+    """A body for each call: Cohere takes so many texts at once, OpenAI's clients send more."""
     try:
         given = _inputs.decode(body.raw("input") or b"[]")
     except msgspec.DecodeError as error:
         raise BadRequest("`input` must be a text or a list of texts with Cohere.", param="input") from error
     if not given:
         raise BadRequest("You must send an input.", param="input")
+    texts = [given] if isinstance(given, str) else given
     fields: dict[str, Any] = {
         "model": model,
-        "texts": [given] if isinstance(given, str) else given,
         "input_type": body.text("input_type") or "search_document",
         "embedding_types": ["float"],
     }
@@ -114,7 +121,10 @@ def _embed_body(body: JsonBody, model: str) -> bytes:
         raw = body.raw(name)
         if raw is not None:
             fields[name] = msgspec.Raw(raw)
-    return msgspec.json.encode(fields)
+    return [
+        msgspec.json.encode(fields | {"texts": texts[at : at + TEXTS_PER_CALL]})
+        for at in range(0, len(texts), TEXTS_PER_CALL)
+    ]
 
 
 def _rerank_body(body: JsonBody, model: str) -> bytes:

@@ -13,6 +13,7 @@ from services.gateway.providers.embeddings import embeddings_answer
 from services.gateway.providers.estimate import estimate_answer
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.rerank import Ranked, read_rerank, rerank_fields
+from services.gateway.providers.several import answers_in
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens
@@ -81,13 +82,20 @@ def read_chat_answer(request: JsonBody, raw: bytes) -> OpenAIAnswer:
 
 
 def read_embeddings(request: JsonBody, raw: bytes) -> OpenAIAnswer:
-    """As `read_chat_answer`. Vectors are in base64 where the client asks for it."""
+    """As `read_chat_answer`. Vectors are in base64 where the client asks for it; they may be of several calls."""
     try:
-        answer = _embeddings.decode(raw)
+        answers = [_embeddings.decode(answer) for answer in answers_in(raw)]
     except msgspec.DecodeError:
         return failed_answer(raw, read_error(raw) or unreadable_answer())
-    usage = read_used(answer.meta) or estimate_answer(Operation.EMBEDDINGS, request, raw)
-    return embeddings_answer(request, answer.embeddings.float, usage)
+    reported = [read_used(answer.meta) for answer in answers]
+    counts = [usage.tokens.prompt for usage in reported if usage is not None]
+    if len(counts) == len(answers):
+        usage = Usage(Tokens(prompt=sum(counts)))
+    else:
+        usage = estimate_answer(Operation.EMBEDDINGS, request, raw)
+    return embeddings_answer(
+        request, [vector for answer in answers for vector in answer.embeddings.float], usage
+    )
 
 
 def read_ranking(request: JsonBody, raw: bytes) -> OpenAIAnswer:
