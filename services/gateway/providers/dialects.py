@@ -35,6 +35,9 @@ _OF_ANSWERS: Final = frozenset(
     {"reasoning_content", "reasoning", "reasoning_details", "extra_content", "annotations"}
 )
 """What the answers of some models carry, and clients send back to any."""
+_BREAKPOINT: Final = frozenset({"prompt_cache_breakpoint"})
+"""OpenAI's own marker of prompt caching."""
+_FOREIGN: Final = CACHING | _OF_ANSWERS | _BREAKPOINT
 _SOUNDS: Final = frozenset({"audio", "modalities"})
 _FUNCTIONS: Final = frozenset({"functions", "function_call"})
 
@@ -80,7 +83,7 @@ _HOSTED: Final = _LOCAL_ONLY | _SAMPLING_EXTRAS | CACHING
 _HOSTED_OTHER: Final = _HOSTED | _OPENAI_ONLY
 _OPEN_WEIGHTS: Final = _LOCAL_ONLY | _OPENAI_ONLY | CACHING | {"repeat_penalty"}
 _REPETITION: Final = (("repeat_penalty", "repetition_penalty"),)
-_LENIENT: Final = CACHING | {"reasoning_details", "extra_content"}
+_LENIENT: Final = CACHING | _BREAKPOINT | {"reasoning_details", "extra_content"}
 _LOW_TO_HIGH: Final = (
     ("reasoning_effort", "minimal", "low"),
     ("reasoning_effort", "xhigh", "high"),
@@ -93,13 +96,13 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
         "groq": Dialect(
             Fields(drop=_HOSTED_OTHER | {"logit_bias"}, refuse=frozenset({"logprobs", "top_logprobs"})),
             nearest=_LOW_TO_HIGH,
-            message_fields=(CACHING | _OF_ANSWERS | {"name"}) - {"reasoning"},
+            message_fields=(_FOREIGN | {"name"}) - {"reasoning"},
             strict=True,
         ),
         "cerebras": Dialect(
             Fields(drop=_HOSTED_OTHER | {"frequency_penalty", "presence_penalty", "logit_bias"}),
             nearest=_LOW_TO_HIGH,
-            message_fields=(CACHING | _OF_ANSWERS) - {"reasoning"},
+            message_fields=_FOREIGN - {"reasoning"},
             strict=True,
         ),
         "xai": Dialect(
@@ -133,7 +136,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
                 ("service_tier", "fast", ""),
             ),
             stream_options=False,
-            message_fields=CACHING | _OF_ANSWERS | {"name"},
+            message_fields=_FOREIGN | {"name"},
             strict=True,
         ),
         "perplexity": Dialect(
@@ -145,7 +148,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
                 rename=_OLDER_NAME,
             ),
             nearest=_LOW_TO_HIGH,
-            message_fields=CACHING | _OF_ANSWERS,
+            message_fields=_FOREIGN,
         ),
         "openrouter": Dialect(
             Fields(drop=_LOCAL_ONLY, rename=_REPETITION), reasoning_object=True, developer=True
@@ -153,7 +156,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
         "nebius": Dialect(Fields(drop=_OPEN_WEIGHTS), message_fields=_LENIENT),
         "parasail": Dialect(Fields(drop=_OPEN_WEIGHTS), message_fields=_LENIENT),
         "huggingface": Dialect(
-            Fields(drop=_HOSTED_OTHER, rename=_OLDER_NAME), message_fields=CACHING | _OF_ANSWERS, strict=True
+            Fields(drop=_HOSTED_OTHER, rename=_OLDER_NAME), message_fields=_FOREIGN, strict=True
         ),
         # Somebody's own server that speaks OpenAI's format: nobody knows what it refuses, so all passes.
         COMPATIBLE: Dialect(reasoning_object=True, developer=True),

@@ -25,7 +25,7 @@ from services.gateway.providers.dialects import (
     is_reasoning_model,
 )
 from services.gateway.providers.errors import BadRequest
-from services.gateway.providers.mistral.parts import mistral_messages, mistral_tools
+from services.gateway.providers.mistral.request import WRITTEN_OTHERWISE
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.pictures import picture_changes
 
@@ -109,7 +109,7 @@ def _adjust_chat(
     _adjust_values(spoken, body, result)
     _adjust_conversation(spoken, body, result, reasons=reasons)
     if name == "mistral":
-        _write_parts(body, result)
+        _write_otherwise(body, result)
     _adjust_stream_options(spoken, body, result)
 
 
@@ -220,8 +220,9 @@ def _adjust_conversation(spoken: Dialect, body: JsonBody, result: Adjusted, *, r
             result.dropped += sorted(removed)
 
 
-def _write_parts(body: JsonBody, result: Adjusted) -> None:
-    for name, write in (("messages", mistral_messages), ("tools", mistral_tools)):
+def _write_otherwise(body: JsonBody, result: Adjusted) -> None:
+    """Raises BadRequest on what Mistral cannot be told."""
+    for name, write in WRITTEN_OTHERWISE.items():
         raw = result.changes.get(name) or body.raw(name)
         written = write(raw) if raw is not None else None
         if written is not None:

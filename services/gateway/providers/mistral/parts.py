@@ -7,6 +7,9 @@ import msgspec
 from services.gateway.providers.errors import BadRequest
 
 _WRITTEN_OTHERWISE: Final = (b'"input_audio"', b'"file"', b'"refusal"')
+_UNKNOWN: Final = frozenset({"audio", "function_call"})
+"""What would be lost without a word; where it is empty it is gone already."""
+_ROLES: Final = (b'"system"', b'"user"', b'"assistant"', b'"tool"')
 _messages: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _choices: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -19,50 +22,42 @@ class _Piece(msgspec.Struct):
     thinking: list["_Piece"] = []
 
 
-class _Offered(msgspec.Struct):
-    function: dict[str, msgspec.Raw] = {}
+class _Call(msgspec.Struct):
+    type: str = "function"
 
 
-_NO_PARAMETERS: Final = msgspec.Raw(b'{"type":"object","properties":{}}')
-_offered: Final = msgspec.json.Decoder(list[_Offered])
+_calls: Final = msgspec.json.Decoder(list[_Call])
 _pieces: Final = msgspec.json.Decoder(list[_Piece])
 
 
 def mistral_messages(raw: bytes) -> bytes | None:
-    """Messages of a chat with their parts as Mistral has them; None when they may stay as they are. Raises BadRequest."""
-    if not any(mark in raw for mark in _WRITTEN_OTHERWISE):
-        return None
+    """Messages of a chat as Mistral has them; None when they may stay as they are. Raises BadRequest."""
     try:
         messages = _messages.decode(raw)
-        for at, message in enumerate(messages):
-            refusal = message.pop("refusal", None)
-            if refusal is not None and bytes(message.get("content", b"null")) == b"null":
-                message["content"] = refusal
-            content = bytes(message.get("content", b""))
-            if content.startswith(b"["):
-                parts = [
-                    _part(part, f"messages[{at}].content[{place}]")
-                    for place, part in enumerate(_content.decode(content))
-                ]
-                message["content"] = msgspec.Raw(msgspec.json.encode(parts))
+        fitted = [_fit(message, f"messages[{at}]") for at, message in enumerate(messages)]
     except msgspec.DecodeError as error:
         raise BadRequest("`messages` must be a list of objects.", param="messages") from error
-    return msgspec.json.encode(messages)
+    return msgspec.json.encode(messages) if any(fitted) else None
 
 
-def mistral_tools(raw: bytes) -> bytes | None:
-    """Tools whose functions all say what they take, as Mistral wants it; None when they do. Raises BadRequest."""
-    try:
-        if all("parameters" in tool.function for tool in _offered.decode(raw)):
-            return None
-        tools = _messages.decode(raw)
-        for tool in tools:
-            function = _fields.decode(tool.get("function", b"{}"))
-            function.setdefault("parameters", _NO_PARAMETERS)
-            tool["function"] = msgspec.Raw(msgspec.json.encode(function))
-    except msgspec.DecodeError as error:
-        raise BadRequest("`tools` must be a list of functions.", param="tools") from error
-    return msgspec.json.encode(tools)
+def _fit(message: dict[str, msgspec.Raw], where: str) -> bool:
+    """Whether the message was changed."""
+    if bytes(message.get("role", b"")) not in _ROLES:
+        raise BadRequest(f"`{where}.role` is none that Mistral has.", param=f"{where}.role")
+    for name in _UNKNOWN & message.keys():
+        raise BadRequest(f"`{where}.{name}` is nothing that Mistral has.", param=f"{where}.{name}")
+    calls = bytes(message.get("tool_calls", b"null"))
+    if calls != b"null" and any(call.type == "custom" for call in _calls.decode(calls)):
+        raise BadRequest(f"`{where}.tool_calls` must be calls of functions.", param=f"{where}.tool_calls")
+    refusal = message.pop("refusal", None)
+    if refusal is not None and bytes(message.get("content", b"null")) == b"null":
+        message["content"] = refusal
+    content = bytes(message.get("content", b""))
+    if not content.startswith(b"[") or not any(mark in content for mark in _WRITTEN_OTHERWISE):
+        return refusal is not None
+    parts = [_part(part, f"{where}.content[{at}]") for at, part in enumerate(_content.decode(content))]
+    message["content"] = msgspec.Raw(msgspec.json.encode(parts))
+    return True
 
 
 def _part(part: dict[str, Any], where: str) -> dict[str, Any]:

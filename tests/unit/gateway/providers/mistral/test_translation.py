@@ -70,14 +70,33 @@ def test_what_mistral_has_goes_out_by_its_own_name() -> None:
         ({"web_search_options": {"user_location": None}}, "web_search_options"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"functions": [{"name": "f"}]}, "functions"),
+        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools[0]"),
+        ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto"}}}, "tool_choice"),
+        ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "assistant", "audio": {"id": "a"}}]}, "messages[0].audio"),
+        ({"prediction": {"content": 1}}, "prediction"),
     ],
 )
 def test_what_would_change_the_answer_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        chat(**fields)
+        built(Operation.CHAT, **({"messages": [{"role": "user", "content": "hi"}]} | fields))
 
     assert refused.value.param == param
     assert chat(web_search_options=None, modalities=["text"], functions=[]) == chat()
+
+
+def test_what_openai_lets_be_left_out_is_said() -> None:
+    sent, _ = chat(
+        tools=[{"type": "function", "function": {"name": "f"}}, {"type": "image_generation"}],
+        response_format={"type": "json_schema", "json_schema": {"name": "a"}},
+        prediction={"type": "content", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    )  # fmt: skip
+
+    judge(models.ChatCompletionRequest, sent)
+    assert sent["tools"][0]["function"]["parameters"] == {"type": "object", "properties": {}}
+    assert sent["tools"][1] == {"type": "image_generation"}
+    assert sent["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert sent["prediction"] == {"type": "content", "content": "ab"}
 
 
 def test_tiers_are_named_as_mistral_does() -> None:
