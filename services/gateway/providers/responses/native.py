@@ -11,7 +11,7 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody
-from services.gateway.providers.dialects import DIALECTS
+from services.gateway.providers.dialects import DIALECTS, NOTHING, grok_fields
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_prompt
 from services.gateway.providers.operations import Operation
@@ -101,6 +101,8 @@ def adjust_responses(dialect: str, model: str, body: JsonBody) -> Adjusted:
         reasoning = decoded(_fields, raw, "reasoning") if raw is not None else {}
         reasoning.setdefault("effort", msgspec.Raw(effort))
         adjusted.changes["reasoning"] = msgspec.json.encode(reasoning)
+    if dialect == "xai" and "reasoning_effort" in grok_fields(NOTHING, model).drop:
+        _without_effort(body, adjusted)
     for name in _LIMITS:
         limit = body.raw(name)
         if name in body:
@@ -111,6 +113,18 @@ def adjust_responses(dialect: str, model: str, body: JsonBody) -> Adjusted:
         adjusted.drop.add("stream_options")  # a chat's; a response has its usage anyway
     _flatten_tools(body, adjusted)
     return adjusted
+
+
+def _without_effort(body: JsonBody, adjusted: Adjusted) -> None:
+    """For models that refuse to be told how hard to think."""
+    raw = adjusted.changes.pop("reasoning", None) or body.raw("reasoning")
+    reasoning = decoded(_fields, raw, "reasoning") if raw is not None else {}
+    if reasoning.pop("effort", None) is not None:
+        adjusted.dropped.append("reasoning.effort")
+    if reasoning:
+        adjusted.changes["reasoning"] = msgspec.json.encode(reasoning)
+    else:
+        adjusted.drop.add("reasoning")
 
 
 def _flatten_tools(body: JsonBody, adjusted: Adjusted) -> None:

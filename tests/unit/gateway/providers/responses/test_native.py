@@ -44,10 +44,10 @@ def events(out: bytes) -> list[Any]:
     return [EVENT.validate_json(block.partition(b"data: ")[2]) for block in blocks if b"data: " in block]
 
 
-def built(provider: str = "openai", **fields: Any) -> dict[str, Any]:
+def built(provider: str = "openai", at: str = "gpt-4o-mini", **fields: Any) -> dict[str, Any]:
     """What the provider is sent, after OpenAI's type has accepted it."""
     body = json_body(json.dumps({"model": "openai/gpt-4o-mini", "input": "hi", **fields}))
-    prepared = OpenAIAdapter().build(Operation.RESPONSES, target(provider), body)
+    prepared = OpenAIAdapter().build(Operation.RESPONSES, target(provider, at), body)
     assert isinstance(prepared.request.body, bytes)
     REQUEST.validate_json(prepared.request.body)
     assert prepared.request.url.endswith("/responses")
@@ -83,6 +83,16 @@ def test_what_chat_clients_say_otherwise_is_said_right() -> None:
     assert sent["tools"] == [{"type": "function", **function}]
     assert sent["dropped"] == ["num_ctx", "seed"]
     assert not sent.keys() & {"reasoning_effort", "max_tokens", "seed", "num_ctx", "stream_options"}
+
+
+def test_grok_models_that_refuse_an_effort_are_told_none() -> None:
+    asked: dict[str, Any] = {"reasoning_effort": "low"}
+
+    assert built("xai", "grok-4.3", **asked)["reasoning"] == {"effort": "low"}
+    sent = built("xai", "grok-4-0709", **asked, reasoning={"summary": "auto"})
+    assert (sent["reasoning"], sent["dropped"]) == ({"summary": "auto"}, ["reasoning.effort"])
+    assert "reasoning" not in built("xai", "grok-4-0709", reasoning={"effort": "low"})
+    assert built("xai", "grok-4-0709")["dropped"] == []
 
 
 def test_an_answer_that_comes_later_is_refused() -> None:
