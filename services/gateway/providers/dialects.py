@@ -89,6 +89,9 @@ _LOW_TO_HIGH: Final = (
     ("reasoning_effort", "xhigh", "high"),
     ("reasoning_effort", "max", "high"),
 )
+_SERVED_BY_ONESELF: Final = Dialect(
+    Fields(drop=_LOCAL_ONLY, rename=_REPETITION), nearest=_LOW_TO_HIGH, message_fields=_LENIENT
+)
 DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
     {
         "openai": Dialect(Fields(drop=_HOSTED), developer=True, message_fields=CACHING | _OF_ANSWERS),
@@ -153,17 +156,17 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
         "openrouter": Dialect(
             Fields(drop=_LOCAL_ONLY, rename=_REPETITION), reasoning_object=True, developer=True
         ),
-        "nebius": Dialect(Fields(drop=_OPEN_WEIGHTS), message_fields=_LENIENT),
-        "parasail": Dialect(Fields(drop=_OPEN_WEIGHTS), message_fields=_LENIENT),
+        "nebius": Dialect(Fields(drop=_OPEN_WEIGHTS), nearest=_LOW_TO_HIGH, message_fields=_LENIENT),
+        "parasail": Dialect(Fields(drop=_OPEN_WEIGHTS), nearest=_LOW_TO_HIGH, message_fields=_LENIENT),
         "huggingface": Dialect(
             Fields(drop=_HOSTED_OTHER, rename=_OLDER_NAME), message_fields=_FOREIGN, strict=True
         ),
         # Somebody's own server that speaks OpenAI's format: nobody knows what it refuses, so all passes.
         COMPATIBLE: Dialect(reasoning_object=True, developer=True),
         # These take anything: unknown parameters are ignored, and the local ones are theirs.
-        "ollama": Dialect(Fields(rename=_OLDER_NAME), message_fields=_LENIENT),
-        "vllm": Dialect(Fields(drop=_LOCAL_ONLY, rename=_REPETITION), message_fields=_LENIENT),
-        "sgl": Dialect(Fields(drop=_LOCAL_ONLY, rename=_REPETITION), message_fields=_LENIENT),
+        "ollama": Dialect(Fields(rename=_OLDER_NAME), nearest=_LOW_TO_HIGH, message_fields=_LENIENT),
+        "vllm": _SERVED_BY_ONESELF,
+        "sgl": _SERVED_BY_ONESELF,
     }
 )
 

@@ -114,8 +114,12 @@ def _adjust_chat(
 
 
 def _adjust_fields(fields: Fields, body: ParsedBody, result: Adjusted) -> None:
-    for name in fields.drop:
-        if name in body and name not in result.drop:
+    if isinstance(body, JsonBody):
+        present = [name for name in body.names if name in fields.drop]
+    else:
+        present = [name for name in fields.drop if name in body]
+    for name in present:
+        if name not in result.drop:
             result.leave_out(name)
     for name in sorted(fields.refuse):
         if name not in body:
@@ -205,19 +209,17 @@ def _adjust_values(spoken: Dialect, body: JsonBody, result: Adjusted) -> None:
 
 def _adjust_conversation(spoken: Dialect, body: JsonBody, result: Adjusted, *, reasons: bool) -> None:
     instructions = DEVELOPER if reasons else None if spoken.developer else SYSTEM
-    messages, tools = body.raw("messages"), body.raw("tools")
-    fitted = {
-        "messages": fit_messages(
-            messages, spoken.message_fields, strict=spoken.strict, instructions=instructions
-        )
-        if messages is not None
-        else None,
-        "tools": fit_tools(tools, spoken.message_fields) if tools is not None else None,
-    }
-    for name, fit in fitted.items():
-        if fit is not None:
-            result.changes[name], removed = fit
-            result.dropped += sorted(removed)
+    unwanted = spoken.message_fields
+    if (raw := body.raw("messages")) is not None:
+        fitted = fit_messages(raw, unwanted, strict=spoken.strict, instructions=instructions)
+        if fitted is not None:
+            result.changes["messages"], removed = fitted
+            result.dropped += removed
+    if unwanted and (raw := body.raw("tools")) is not None:
+        fitted = fit_tools(raw, unwanted)
+        if fitted is not None:
+            result.changes["tools"], removed = fitted
+            result.dropped += removed
 
 
 def _write_otherwise(body: JsonBody, result: Adjusted) -> None:

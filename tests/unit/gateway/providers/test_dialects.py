@@ -190,7 +190,7 @@ def test_an_object_of_a_wrong_type_is_refused_by_name(given: dict[str, Any]) -> 
     assert refused.value.param in given
 
 
-@pytest.mark.parametrize("kind", ["perplexity", "groq", "cerebras"])
+@pytest.mark.parametrize("kind", ["perplexity", "groq", "cerebras", "nebius", "parasail", *LOCAL])
 @pytest.mark.parametrize(
     ("asked", "sent"), [("minimal", "low"), ("low", "low"), ("xhigh", "high"), ("max", "high")]
 )
