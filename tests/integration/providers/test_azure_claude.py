@@ -10,6 +10,7 @@ import anthropic
 import openai
 import pytest
 
+from services.gateway.providers.azure.adapter import AzureAdapter
 from services.gateway.providers.azure.claude import AzureClaudeAdapter
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Target
@@ -108,6 +109,19 @@ async def test_claude_answers_openais_clients_too(tmp_path: Path, monkeypatch: p
         assert [asked.body["model"] for asked in fake.claude.asked] == ["our-claude", "our-claude"]
         (logged, _, _) = await gateway.logged(3)
         assert (logged.model, logged.cost_basis) == ("claude-opus-5", "priced")
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/openai", "/openai/v1/", "/anthropic", "/anthropic/v1"])
+def test_the_resource_is_found_in_any_of_its_addresses(ending: str) -> None:
+    provider = Provider(name="azure", type="azure", base_url=f"https://acme.test{ending}")
+    target = Target(provider, PROVIDER_TYPES["azure"], "gpt-4o", "main", "key", UpstreamTimeouts())
+    body = json_body('{"model":"azure/gpt-4o","messages":[]}')
+
+    assert (
+        AzureAdapter()
+        .build(Operation.CHAT, target, body)
+        .request.url.startswith("https://acme.test/openai/deployments/gpt-4o/chat/completions?api-version=")
+    )
 
 
 def test_a_principal_opens_claude_with_a_token() -> None:

@@ -1,5 +1,6 @@
 """Claude at Azure: Anthropic's format at the resource's own address, with the resource's key or a token of Entra's."""
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from services.gateway.providers.token_client import with_token
 from services.gateway.upstream.port import UpstreamRequest
 
 PATH: Final = "/anthropic/v1"
+_OF_A_KIND: Final = re.compile(r"/(?:openai|anthropic)(?:/v1)?$")
 OPERATIONS: Final = frozenset({Operation.CHAT, Operation.MESSAGES, Operation.COUNT_TOKENS})
 
 
@@ -45,8 +47,8 @@ class AzureClaudeAdapter(AnthropicAdapter):
 
 
 def resource_of(target: Target) -> str:
-    """The address of the resource, below which each kind of model has its own."""
-    return target.provider.base_url.rstrip("/").removesuffix("/openai")
+    """The address of the resource, below which each kind of model has its own, which people give as often."""
+    return _OF_A_KIND.sub("", target.provider.base_url.rstrip("/"))
 
 
 def proves_port(adapter: AzureClaudeAdapter) -> Adapter:
