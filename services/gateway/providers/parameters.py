@@ -114,12 +114,8 @@ def _adjust_chat(
 
 
 def _adjust_fields(fields: Fields, body: ParsedBody, result: Adjusted) -> None:
-    if isinstance(body, JsonBody):
-        present = [name for name in body.names if name in fields.drop]
-    else:
-        present = [name for name in fields.drop if name in body]
-    for name in present:
-        if name not in result.drop:
+    for name in body.names:
+        if name in fields.drop and name not in result.drop:
             result.leave_out(name)
     for name in sorted(fields.refuse):
         if name not in body:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -13,14 +14,15 @@ from services.gateway.providers.cohere.request import chat_body
 from services.gateway.providers.cohere.stream import CohereStream
 from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
 from services.gateway.providers.operations import Operation
+from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
-from services.gateway.providers.rerank import read_rerank
+from services.gateway.providers.rerank import TAKEN, read_rerank
 from services.gateway.providers.several import prepared
 from services.gateway.providers.wire_errors import error_from_answer, unreadable_answer
 from services.gateway.upstream.port import UpstreamRequest
 
 MODELS_PER_PAGE: Final = 1000
-"""The most that Cohere gives at once, and more than it has."""
+"""The most that Cohere gives at once."""
 _PATHS: Final[Mapping[Operation, str]] = {
     Operation.CHAT: "/v2/chat",
     Operation.EMBEDDINGS: "/v2/embed",
@@ -28,7 +30,9 @@ _PATHS: Final[Mapping[Operation, str]] = {
 }
 TEXTS_PER_CALL: Final = 96
 _EMBED_OWN: Final = ("truncate", "max_tokens", "priority")
-_EMBED_TAKEN: Final = {"model", "input", "input_type", "dimensions", "encoding_format", *_EMBED_OWN}
+_RERANK_OWN: Final = ("max_tokens_per_doc", "priority")
+_EMBED_TAKEN: Final = frozenset({"input", "input_type", "dimensions", "encoding_format", *_EMBED_OWN})
+_RERANK_TAKEN: Final = TAKEN | set(_RERANK_OWN)
 
 
 class _Model(msgspec.Struct):
@@ -38,6 +42,7 @@ class _Model(msgspec.Struct):
 
 class _ModelList(msgspec.Struct):
     models: list[_Model]
+    next_page_token: str | None = None
 
 
 _model_list: Final = msgspec.json.Decoder(_ModelList)
@@ -63,9 +68,10 @@ class CohereAdapter:
             bodies = [sent]
         elif operation is Operation.EMBEDDINGS:
             bodies = _embed_bodies(body, target.model_on_wire)
-            dropped = tuple(body.names - _EMBED_TAKEN)
+            dropped = tuple(left_over(body, _EMBED_TAKEN))
         else:
             bodies = [_rerank_body(body, target.model_on_wire)]
+            dropped = tuple(left_over(body, _RERANK_TAKEN))
         headers = _headers(target, "text/event-stream" if streams else "application/json")
         headers["content-type"] = "application/json"
         request = UpstreamRequest("POST", _root(target) + path, headers, bodies[0], target.timeouts)
@@ -91,6 +97,15 @@ class CohereAdapter:
     def models_request(self, target: Target) -> UpstreamRequest | None:
         url = f"{_root(target)}/v1/models?page_size={MODELS_PER_PAGE}"
         return UpstreamRequest("GET", url, _headers(target, "application/json"), None, target.timeouts)
+
+    def next_models_request(
+        self, target: Target, asked: UpstreamRequest, answer: bytes
+    ) -> UpstreamRequest | None:
+        token = _model_list.decode(answer).next_page_token
+        first = self.models_request(target)
+        if not token or first is None:
+            return None
+        return replace(first, url=f"{first.url}&page_token={quote(token, safe='')}")
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
         try:
@@ -132,7 +147,7 @@ def _rerank_body(body: JsonBody, model: str) -> bytes:
     fields: dict[str, Any] = {"model": model, "query": asked.query, "documents": asked.documents}
     if asked.top_n is not None:
         fields["top_n"] = asked.top_n
-    for name in ("max_tokens_per_doc", "priority"):
+    for name in _RERANK_OWN:
         raw = body.raw(name)
         if raw is not None:
             fields[name] = msgspec.Raw(raw)

@@ -1,5 +1,6 @@
 """Cohere's whole answers in OpenAI's format."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -105,9 +106,10 @@ def read_ranking(request: JsonBody, raw: bytes) -> OpenAIAnswer:
         meta = _fields.decode(raw).get("meta")
     except msgspec.DecodeError:
         return failed_answer(raw, read_error(raw) or unreadable_answer())
-    usage = read_used(answer.meta) or estimate_answer(Operation.RERANK, request, raw)
+    asked = read_rerank(request)
+    usage = read_used(answer.meta) or replace(asked.usage, estimated=True)
     fields = rerank_fields(
-        read_rerank(request),
+        asked,
         answer.results,
         id=answer.id or new_id("rerank-"),
         model=request.model,

@@ -16,6 +16,7 @@ from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.estimate import estimate_answer
 from services.gateway.providers.multipart import MultipartBody, Part
 from services.gateway.providers.operations import Operation
+from services.gateway.providers.parameters import left_over
 from services.gateway.providers.pictures import dimensions
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
@@ -24,11 +25,13 @@ from shared.events import Tokens
 JSON: Final = "application/json"
 _EMBED_OWN: Final = ("normalize", "prompt_name", "truncate", "truncation_direction")
 _IMAGE_OWN: Final = ("negative_prompt", "num_inference_steps", "guidance_scale", "scheduler", "seed")
-_IMAGE_IGNORED: Final = (
-    "quality", "style", "background", "moderation", "output_format", "output_compression", "input_fidelity", "user",
-)  # fmt: skip
-_SPEECH_IGNORED: Final = ("voice", "instructions", "speed", "response_format")
-_TRANSCRIPT_IGNORED: Final = ("language", "prompt", "temperature", "include", "chunking_strategy")
+_EMBEDDING: Final = frozenset({"input", "encoding_format", *_EMBED_OWN})
+_IMAGE: Final = frozenset(
+    {"prompt", "n", "size", "response_format", "stream", "image", "image[]", *_IMAGE_OWN}
+)
+_SPEECH: Final = frozenset({"input", "stream_format"})
+_TRANSCRIPT: Final = frozenset({"file", "response_format", "stream"})
+"""What the tasks do something with; the rest is left out."""
 _SOUNDS: Final = (
     (b"RIFF", "audio/wav"),
     (b"fLaC", "audio/flac"),
@@ -63,10 +66,14 @@ def task_of(operation: Operation, body: ParsedBody) -> Task | None:
     """None for an operation that is none of its tasks. Raises BadRequest."""
     if isinstance(body, JsonBody):
         if operation is Operation.EMBEDDINGS:
-            return Task(msgspec.json.encode(_embedding(body)), path="/pipeline/feature-extraction")
+            return Task(
+                msgspec.json.encode(_embedding(body)),
+                path="/pipeline/feature-extraction",
+                dropped=tuple(left_over(body, _EMBEDDING)),
+            )
         if operation is Operation.IMAGES:
             sent = {"inputs": _prompt(body)} | _parameters(body)
-            return Task(msgspec.json.encode(sent), accept="image/png", dropped=_ignored(body, _IMAGE_IGNORED))
+            return Task(msgspec.json.encode(sent), accept="image/png", dropped=tuple(left_over(body, _IMAGE)))
         if operation is Operation.SPEECH:
             return _speech(body)
         return None
@@ -116,7 +123,7 @@ def _speech(body: JsonBody) -> Task:
     if body.text("stream_format") == "sse":
         raise BadRequest("`stream_format` cannot be used with this model.", param="stream_format")
     sent = msgspec.json.encode({"inputs": text, "parameters": {}})
-    return Task(sent, accept="audio/*", dropped=_ignored(body, _SPEECH_IGNORED))
+    return Task(sent, accept="audio/*", dropped=tuple(left_over(body, _SPEECH)))
 
 
 def _edit(body: MultipartBody) -> Task:
@@ -132,7 +139,7 @@ def _edit(body: MultipartBody) -> Task:
         parameters["target_size"] = sides
     picture = base64.b64encode(body.content_of(pictures[0])).decode()
     sent = msgspec.json.encode({"inputs": picture, "parameters": parameters})
-    return Task(sent, accept="image/png", dropped=_ignored(body, _IMAGE_IGNORED))
+    return Task(sent, accept="image/png", dropped=tuple(left_over(body, _IMAGE)))
 
 
 def _recording(body: MultipartBody) -> Task:
@@ -147,7 +154,7 @@ def _recording(body: MultipartBody) -> Task:
         raise BadRequest("You must send one file.", param="file")
     (part,) = body.files
     data = body.content_of(part)
-    return Task(data, content_type=_sound_type(part, data), dropped=_ignored(body, _TRANSCRIPT_IGNORED))
+    return Task(data, content_type=_sound_type(part, data), dropped=tuple(left_over(body, _TRANSCRIPT)))
 
 
 def _sound_type(part: Part, data: bytes) -> str:
@@ -195,10 +202,6 @@ def _number(text: str) -> Any:
         return msgspec.json.decode(text, type=int | float)
     except msgspec.DecodeError:
         return text
-
-
-def _ignored(body: ParsedBody, names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(name for name in names if name in body))
 
 
 def _read_vectors(request: JsonBody, raw: bytes) -> OpenAIAnswer:

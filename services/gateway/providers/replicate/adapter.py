@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -38,6 +38,8 @@ class _Deployment(msgspec.Struct):
 
 class _DeploymentList(msgspec.Struct):
     results: list[_Deployment]
+    next: str | None = None
+    """The address of the next page."""
 
 
 _deployments: Final = msgspec.json.Decoder(_DeploymentList)
@@ -103,6 +105,14 @@ class ReplicateAdapter:
         url = f"{_root(target)}/v1/deployments"
         return UpstreamRequest("GET", url, _headers(target), None, target.timeouts)
 
+    def next_models_request(
+        self, target: Target, asked: UpstreamRequest, answer: bytes
+    ) -> UpstreamRequest | None:
+        following = _deployments.decode(answer).next
+        if not following or not _same_server(following, asked.url):
+            return None
+        return UpstreamRequest("GET", following, _headers(target), None, target.timeouts)
+
     def read_models(self, answer: bytes) -> tuple[str, ...]:
         try:
             found = _deployments.decode(answer).results
@@ -133,6 +143,11 @@ def _patience_s(target: Target) -> int:
     """How long the answer is held back: no longer than we wait for its first byte."""
     wait_s = int(min(target.timeouts.first_byte, target.timeouts.total)) - 1
     return max(1, min(wait_s, MAX_WAIT_S))
+
+
+def _same_server(address: str, known: str) -> bool:
+    theirs, ours = urlsplit(address), urlsplit(known)
+    return (theirs.scheme, theirs.netloc) == (ours.scheme, ours.netloc)
 
 
 def _root(target: Target) -> str:

@@ -20,6 +20,7 @@ from services.gateway.providers.chat.request import (
 )
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.multipart import MultipartBody, Part
+from services.gateway.providers.parameters import left_over
 
 Json = dict[str, Any]
 
@@ -37,9 +38,9 @@ _TAKES_MESSAGES: Final = "openai/"
 """Models of this owner take a conversation; all others take one prompt."""
 _SPEAKERS: Final[Mapping[str, str]] = {"user": "User", "assistant": "Assistant"}
 _IMAGE_OWN: Final = ("seed", "negative_prompt", "num_inference_steps", "guidance_scale", "output_format")
-_IMAGE_IGNORED: Final = (
-    "quality", "style", "background", "moderation", "output_compression", "input_fidelity", "user",
-)  # fmt: skip
+_IMAGE_TAKEN: Final = frozenset(
+    {"prompt", "n", "size", "response_format", "stream", "input", "image", "image[]", "mask", *_IMAGE_OWN}
+)
 _PICTURES_IN: Final = (
     ("black-forest-labs/flux-kontext", ("input_image", False)),
     ("black-forest-labs/flux-2", ("input_images", True)),
@@ -93,7 +94,7 @@ def picture_input(body: ParsedBody, model: str) -> tuple[Json, tuple[str, ...]]:
     else:
         values |= {name: msgspec.Raw(raw) for name in _IMAGE_OWN if (raw := body.raw(name)) is not None}
         values |= _own(body)
-    return values, tuple(sorted(name for name in _IMAGE_IGNORED if name in body))
+    return values, tuple(left_over(body, _IMAGE_TAKEN))
 
 
 def _sources(body: MultipartBody, model: str) -> Json:

@@ -130,6 +130,29 @@ def test_a_ranking_that_lacks_something_is_refused_by_name(fields: str, param: s
     assert refused.value.param == param
 
 
+def test_the_list_of_models_goes_on_where_it_says_so() -> None:
+    asked = ADAPTER.models_request(target("cohere"))
+    assert asked is not None
+    answer = b'{"models":[{"name":"a"}],"next_page_token":"x/y"}'
+
+    following = ADAPTER.next_models_request(target("cohere"), asked, answer)
+
+    assert ADAPTER.read_models(answer) == ("a",)
+    assert following is not None and following.url == f"{asked.url}&page_token=x%2Fy"
+    assert ADAPTER.next_models_request(target("cohere"), following, b'{"models":[]}') is None
+
+
+def test_a_ranking_that_cohere_does_not_count_is_estimated_by_its_documents() -> None:
+    documents = json.dumps(["d"] * 101)
+    body = json_body(f'{{"model":"c/m","query":"q","documents":{documents},"rank_fields":["x"]}}')
+    answer = b'{"results":[{"index":0,"relevance_score":0.5}]}'
+
+    read = ADAPTER.read_answer(Operation.RERANK, body, {}, answer)
+
+    assert (read.usage.tokens.search_units, read.usage.estimated) == (2, True)
+    assert ADAPTER.build(Operation.RERANK, target("cohere"), body).dropped == ("rank_fields",)
+
+
 def test_other_operations_are_not_offered() -> None:
     with pytest.raises(Unsupported):
         ADAPTER.build(Operation.IMAGES, target("cohere"), json_body('{"model":"c/m","prompt":"a"}'))

@@ -82,3 +82,25 @@ def test_a_whole_answer_that_is_none_is_an_error(answer: bytes) -> None:
     assert ADAPTER.read_answer(Operation.CHAT, body, {}, answer).error is not None
     relay, _ = relayed(answer)
     assert relay.error is not None
+
+
+@pytest.mark.parametrize(
+    ("following", "goes_on"),
+    [
+        ("https://api.replicate.com/v1/deployments?cursor=c", True),
+        ("https://elsewhere.test/v1/deployments?cursor=c", False),
+        (None, False),
+    ],
+)
+def test_the_list_of_deployments_goes_on_at_the_same_server_only(
+    following: str | None, goes_on: bool
+) -> None:
+    asked = ADAPTER.models_request(target("replicate"))
+    assert asked is not None
+    answer = json.dumps({"results": [{"owner": "acme", "name": "chatty"}], "next": following}).encode()
+
+    more = ADAPTER.next_models_request(target("replicate"), asked, answer)
+
+    assert ADAPTER.read_models(answer) == ("deployments/acme/chatty",)
+    assert (more is not None) is goes_on
+    assert more is None or (more.url, more.headers["authorization"]) == (following, "Bearer sk-upstream")
