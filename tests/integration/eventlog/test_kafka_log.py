@@ -16,6 +16,7 @@ from shared.errors import ConfigurationError, LogUnavailable, RecordTooLarge
 from shared.eventlog import kafka_group
 from shared.eventlog.kafka import KafkaEventLog
 from shared.eventlog.kafka_connection import KafkaConnection
+from shared.eventlog.kafka_group import KafkaConsumer
 from shared.eventlog.outbox import Outbox
 from shared.topics import DAY_MS, REQUESTS, SPEND, USAGE, TopicSpec, topic_specs
 from tests.support.eventlog import Recorder, collect, new_record, numbered, numbers, poll_until
@@ -227,6 +228,58 @@ async def test_polling_says_that_the_brokers_are_away_and_goes_on_when_they_are_
                         found.extend(numbers(await consumer.poll(0.5, 10)))
                     except LogUnavailable:
                         continue
+    finally:
+        await log.close()
+
+
+async def test_a_client_that_gets_none_of_what_is_there_is_given_up_for_a_new_one(
+    kafka_bootstrap: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_group, "PROBE_AFTER_S", 0.3)
+    monkeypatch.setattr(kafka_group, "STUCK_AFTER_S", 1.0)
+    log = log_on(kafka_bootstrap, prefix)
+    await log.start()
+    consumer = KafkaConsumer(
+        KafkaConnection((kafka_bootstrap,)), log._reader, prefix, "g", [USAGE], Recorder(), "", 10
+    )
+    try:
+        async with consumer:
+            await log.append(numbered([1]))
+            assert numbers(await poll_until(consumer, 1)) == [1]
+            await consumer.commit({(USAGE, 0): 1})
+            assert consumer._client is not None
+            hung = consumer._client
+            hung.pause(*hung.assignment())  # behind the back of its owner: what a hanging fetcher looks like
+            await log.append(numbered([2]))
+            with pytest.raises(LogUnavailable, match="got none of 1 records"):
+                async with asyncio.timeout(10):
+                    while True:
+                        assert await consumer.poll(0.02, 10) == []
+            assert numbers(await poll_until(consumer, 1)) == [2]
+    finally:
+        await log.close()
+
+
+async def test_a_quiet_topic_is_not_taken_for_a_hanging_client(
+    kafka_bootstrap: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_group, "PROBE_AFTER_S", 0.05)
+    monkeypatch.setattr(kafka_group, "STUCK_AFTER_S", 0.2)
+    log = log_on(kafka_bootstrap, prefix)
+    await log.start()
+    consumer = KafkaConsumer(
+        KafkaConnection((kafka_bootstrap,)), log._reader, prefix, "g", [USAGE], Recorder(), "", 10
+    )
+    try:
+        async with consumer:
+            await log.append(numbered([1]))
+            assert numbers(await poll_until(consumer, 1)) == [1]
+            client = consumer._client
+            for _ in range(20):
+                assert await consumer.poll(0.05, 10) == []
+            await log.append(numbered([2]))
+            assert numbers(await poll_until(consumer, 1)) == [2]
+            assert consumer._client is client
     finally:
         await log.close()
 
