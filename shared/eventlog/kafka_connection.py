@@ -1,21 +1,27 @@
 """How the clients reach Kafka: addresses, TLS, SASL, times."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from aiokafka import AIOKafkaConsumer
+
 from shared.errors import ConfigurationError, LogUnavailable
 from shared.eventlog.kafka_errors import translating
 
 SCHEME = "kafka://"
 RETRY_S = 0.3
+STOP_TIMEOUT_S = 10.0
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 Client = TypeVar("Client")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +113,20 @@ async def started(
         except BaseException:
             await stop(client)
             raise
+
+
+async def stopped(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer, whatever state it is in.
+
+    aiokafka's own `stop` cancels its tasks and, while brokers are away, lets their CancelledError out: our caller
+    would take it for a cancellation of its own and end without a word. The connections would stay open, too.
+    """
+    stopping = asyncio.create_task(consumer.stop())
+    await asyncio.wait((stopping,), timeout=STOP_TIMEOUT_S)
+    if not stopping.done():
+        stopping.cancel()
+        await asyncio.wait((stopping,))
+    error = None if stopping.cancelled() else stopping.exception()
+    if stopping.cancelled() or error is not None:
+        logger.warning("A Kafka consumer did not stop cleanly: %s", error or "its tasks were cut short")
+        await consumer._client.close()

@@ -18,7 +18,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from shared.errors import Fenced, LogUnavailable
-from shared.eventlog.kafka_connection import KafkaConnection, started
+from shared.eventlog.kafka_connection import KafkaConnection, started, stopped
 from shared.eventlog.kafka_errors import translated, translating
 from shared.eventlog.kafka_reader import FETCH_BYTES, KafkaReader
 from shared.eventlog.port import Offsets, RebalanceListener, Record, TopicPartition
@@ -276,7 +276,7 @@ class KafkaConsumer:
         client = await started(
             self._new_client,
             lambda client: client.start(),
-            lambda client: client.stop(),
+            stopped,
             self._connection,
             self._start_timeout_s,
         )
@@ -312,12 +312,8 @@ class KafkaConsumer:
     async def _leave(self) -> None:
         client, self._client = self._client, None
         self._news.abandon()
-        if client is None:
-            return
-        try:
-            await client.stop()
-        except KafkaError as error:
-            logger.warning("Leaving the group %s was not clean: %s", self._group, error)
+        if client is not None:
+            await stopped(client)
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

@@ -5,6 +5,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from shared.errors import ConfigurationError, LogUnavailable, RecordTooLarge
-from shared.eventlog import kafka_group
+from shared.eventlog import kafka_group, kafka_reader
 from shared.eventlog.kafka import KafkaEventLog
 from shared.eventlog.kafka_connection import KafkaConnection
 from shared.eventlog.kafka_group import KafkaConsumer
@@ -62,10 +63,15 @@ def own_broker() -> Iterator[KafkaBroker]:
 
 
 def log_on(
-    bootstrap: str, prefix: str = "", *, start_timeout_s: float = 30.0, append_timeout_s: float = 30.0
+    bootstrap: str,
+    prefix: str = "",
+    *,
+    start_timeout_s: float = 30.0,
+    append_timeout_s: float = 30.0,
+    request_timeout_s: float = 15.0,
 ) -> KafkaEventLog:
     return KafkaEventLog(
-        KafkaConnection((bootstrap,)),
+        KafkaConnection((bootstrap,), request_timeout_s=request_timeout_s),
         specs(),
         topic_prefix=prefix,
         start_timeout_s=start_timeout_s,
@@ -203,22 +209,35 @@ async def test_a_compacted_topic_keeps_last_values_and_its_end_is_reached_over_t
         await log.close()
 
 
-async def test_polling_says_that_the_brokers_are_away_and_goes_on_when_they_are_back(
+async def test_polling_and_following_say_that_the_brokers_are_away_and_goes_on_when_they_are_back(
     own_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_group, "PROBE_AFTER_S", 0.5)
     monkeypatch.setattr(kafka_group, "PROBE_TIMEOUT_S", 1.0)
-    log = log_on(own_broker.bootstrap, append_timeout_s=30.0)
+    monkeypatch.setattr(kafka_reader, "PROBE_AFTER_MS", 1_000)
+    log = log_on(own_broker.bootstrap, append_timeout_s=30.0, request_timeout_s=1.0)
+    caught_up = asyncio.Event()
+
+    async def mark() -> None:
+        caught_up.set()
+
     await log.start()
     try:
         async with log.consumer("g", [USAGE], Recorder()) as consumer:
             await log.append(numbered([1]))
             assert numbers(await poll_until(consumer, 1)) == [1]
+            following = asyncio.create_task(collect(log.follow(USAGE, {}, caught_up=mark)))
+            await asyncio.wait_for(caught_up.wait(), 10)
+            leaving = AsyncExitStack()
+            await poll_until(await leaving.enter_async_context(log.consumer("h", [USAGE], Recorder())), 1)
             await asyncio.to_thread(own_broker.kill)
             with pytest.raises(LogUnavailable, match="lag of g"):
                 async with asyncio.timeout(10):
                     while True:
                         await consumer.poll(0.1, 10)
+            with pytest.raises(LogUnavailable, match="following"):
+                await following
+            await leaving.aclose()  # nobody cancelled anything: neither here nor above
             await asyncio.to_thread(own_broker.start)
             await log.append(numbered([2]))
             found: list[int] = []
