@@ -1,6 +1,7 @@
 """aiokafka's exceptions become ours here and nowhere else."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,6 @@ _TOO_LARGE = (kafka.MessageSizeTooLargeError, kafka.RecordListTooLargeError, kaf
 _REFUSED = (
     kafka.AuthenticationFailedError,
     kafka.SaslAuthenticationFailed,
-    kafka.UnsupportedSaslMechanismError,
     kafka.AuthenticationMethodNotSupported,
     kafka.TopicAuthorizationFailedError,
     kafka.GroupAuthorizationFailedError,
@@ -37,6 +37,15 @@ def translated(error: Exception, doing: str) -> FinOpsError:
         return ConfigurationError(
             f"Kafka refused access while {doing} ({error}): check FINOPS_KAFKA_SASL_USERNAME, "
             "FINOPS_KAFKA_SASL_PASSWORD and this user's rights."
+        )
+    if isinstance(error, kafka.UnsupportedSaslMechanismError):
+        return ConfigurationError(
+            f"Kafka refused FINOPS_KAFKA_SASL_MECHANISM while {doing}: it does not know that mechanism."
+        )
+    if isinstance(error, ssl.SSLError):
+        return ConfigurationError(
+            f"TLS failed while {doing} ({error.strerror or error}): check FINOPS_KAFKA_CA_FILE, that the certificate "
+            "names this address, and FINOPS_KAFKA_SECURITY_PROTOCOL."
         )
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return LogUnavailable(f"Kafka did not answer in time while {doing}.")
