@@ -326,6 +326,16 @@ async def _cut(admin: AIOKafkaAdminClient, topic: str, before: int) -> None:
             {"retention.ms": "-1", "max.message.bytes": "1000"},
             r"max\.message\.bytes=1000, but finops needs 1114112",
         ),
+        (
+            3,
+            {"retention.ms": "-1", "max.message.bytes": "9000000", "retention.bytes": "1000000"},
+            r"retention\.bytes=1000000, but finops needs -1",
+        ),
+        (
+            3,
+            {"retention.ms": "-1", "max.message.bytes": "9000000", "min.insync.replicas": "2"},
+            r"min\.insync\.replicas=2, but finops needs 1",
+        ),
     ],
 )
 async def test_a_topic_made_otherwise_is_refused_with_what_to_change(
@@ -349,6 +359,36 @@ async def test_more_replicas_than_brokers_are_refused(kafka_bootstrap: str, pref
 
     with pytest.raises(ConfigurationError, match="FINOPS_REPLICATION_FACTOR is 5"):
         await log.start()
+
+
+async def test_fewer_copies_than_asked_for_are_refused_before_anything_else_about_them(
+    kafka_bootstrap: str, prefix: str
+) -> None:
+    one_copy = log_on(kafka_bootstrap, prefix)
+    await one_copy.start()
+    await one_copy.close()
+    three = KafkaEventLog(
+        KafkaConnection((kafka_bootstrap,)), specs(), topic_prefix=prefix, replication_factor=3
+    )
+
+    with pytest.raises(ConfigurationError, match="has 1 copies .* instead of 3.*FINOPS_REPLICATION_FACTOR=1"):
+        await three.start()
+
+
+async def test_a_topic_that_keeps_records_longer_than_was_set_is_said(
+    kafka_bootstrap: str, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = log_on(kafka_bootstrap, prefix)
+    await log.start()
+    await log.close()
+    assert "keeps records" not in caplog.text
+    shorter = topic_specs(PARTITIONS, usage_retention_ms=90 * DAY_MS, requests_retention_ms=DAY_MS)
+    log = KafkaEventLog(KafkaConnection((kafka_bootstrap,)), shorter, topic_prefix=prefix)
+    await log.start()
+    await log.close()
+
+    assert f"{prefix}{REQUESTS} keeps records for 604800000 ms, longer than the 86400000 ms" in caplog.text
+    assert f"--add-config retention.ms={DAY_MS}" in caplog.text
 
 
 async def test_two_services_may_make_the_topics_at_the_same_moment(kafka_bootstrap: str, prefix: str) -> None:
