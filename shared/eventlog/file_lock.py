@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -38,6 +40,17 @@ class FileLock:
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
         self._fd = -1
+
+
+@contextmanager
+def holding(path: Path) -> Generator[None]:
+    """Wait for the lock at `path` and hold it meanwhile: not for the event loop."""
+    lock = FileLock(path)
+    lock.acquire(wait=True)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holder_is_alive(path: Path) -> bool:

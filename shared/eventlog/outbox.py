@@ -3,7 +3,8 @@
 `put` is one `write`: what it returned for survives `kill -9` of the process. A power cut can take the last
 `fsync_interval_s`. A forwarder hands the records to the log in the order of their `put`s, one batch at a time, so
 that along each partition the sequence numbers of an incarnation rise. What a dead process left behind is forwarded
-by the next one with its original identity; some of that may be in the log already, readers drop it by (producer, seq).
+beside it by the next one with its original identity; some of that may be in the log already, readers drop it by
+(producer, seq).
 """
 
 import asyncio
@@ -11,13 +12,14 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from shared.errors import FinOpsError, RecordTooLarge, SpoolFull
+from shared.errors import ConfigurationError, FinOpsError, RecordTooLarge, SpoolFull
 from shared.eventlog import spool_frames as frames
 from shared.eventlog.delivery import Delivery
-from shared.eventlog.file_lock import FileLock
+from shared.eventlog.file_lock import FileLock, holding
 from shared.eventlog.leftovers import Leftover, adopt
 from shared.eventlog.port import (
     HEADER_PRODUCER,
@@ -43,6 +45,8 @@ LINGER_S = 0.02
 CLOSE_FLUSH_S = 5.0
 HEADERS_BYTES = 128
 RESTART_S = 1.0
+
+Argument = TypeVar("Argument")
 
 log = get_logger("outbox")
 
@@ -101,6 +105,8 @@ class Outbox:
         self._fsync_interval_s = fsync_interval_s
         self._memory_bytes = memory_bytes
         self._linger_s = linger_s
+        self._registry = directory / ".registry"
+        """Under this lock directories come and go: nobody finds one before it is locked, or half removed."""
         self._own = directory / self.incarnation
         self._lock = FileLock(self._own / LOCK)
         self._writer = SpoolWriter(self._own, segment_bytes)
@@ -112,6 +118,7 @@ class Outbox:
         self._memory_used = 0
         self._unread: Place | None = None
         """From here on frames are on disk only: memory was full. None: all that is pending is in memory."""
+        self._unread_records = self._unread_bytes = 0
         self._pending_records = 0
         self._pending_bytes = 0
         self._oldest_at_ms: int | None = None
@@ -124,8 +131,16 @@ class Outbox:
     # life cycle
 
     async def start(self) -> None:
-        """Take over what dead incarnations left, open the own spool, and begin to forward."""
-        self._leftovers = await asyncio.to_thread(self._open)
+        """Take over what dead incarnations left, open the own spool, and begin to forward.
+
+        Raises ConfigurationError when the directory cannot be used.
+        """
+        try:
+            self._leftovers = await asyncio.to_thread(self._open)
+        except OSError as error:
+            raise ConfigurationError(
+                f"FINOPS_DATA_DIR is wrong: the spool in {self._directory} cannot be used ({error.strerror})."
+            ) from error
         for leftover in self._leftovers:
             self._pending_records += leftover.records
             self._pending_bytes += leftover.size
@@ -134,30 +149,27 @@ class Outbox:
                 log.error("spool_damaged", producer=leftover.producer, segments=sorted(leftover.damaged))
         self._tasks = [
             asyncio.create_task(self._supervise(self._forward), name="outbox forwarder"),
+            asyncio.create_task(self._supervise(self._replay_all), name="outbox replay"),
             asyncio.create_task(self._supervise(self._sync), name="outbox fsync"),
         ]
 
     def _open(self) -> list[Leftover]:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        registry = FileLock(self._directory / ".registry")
-        # Under this lock nobody finds the new directory before it is locked, and no leftover is adopted twice.
-        registry.acquire(wait=True)
-        try:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with holding(self._registry):
             leftovers = adopt(self._directory)
-            self._own.mkdir()
+            self._own.mkdir(mode=0o700)
             self._lock.acquire()
             self._writer.open()
-        finally:
-            registry.release()
         return leftovers
 
     async def close(self) -> None:
         """Forward what is possible in a few seconds, then let go. What is left stays on disk for the next start."""
         await self.flush(CLOSE_FLUSH_S)
         self._closing.set()
-        forwarder, syncer = self._tasks
+        forwarder, replay, _ = self._tasks
         forwarder.cancel()
-        await asyncio.wait((forwarder, syncer))
+        replay.cancel()
+        await asyncio.wait(self._tasks)
         self._tasks = []
         await asyncio.to_thread(self._release)
 
@@ -165,9 +177,10 @@ class Outbox:
         for leftover in self._leftovers:
             leftover.lock.release()
         self._writer.close()
-        if not self._pending_own:
-            shutil.rmtree(self._own)
-        self._lock.release()
+        with holding(self._registry):
+            if not self._pending_own:
+                shutil.rmtree(self._own)
+            self._lock.release()
 
     @property
     def _pending_own(self) -> bool:
@@ -209,8 +222,10 @@ class Outbox:
         if self._unread is None and self._memory_used + frame.size <= self._memory_bytes:
             self._memory.append(frame)
             self._memory_used += frame.size
-        elif self._unread is None:
-            self._unread = before
+        else:
+            self._unread = self._unread or before
+            self._unread_records += len(frame.records)
+            self._unread_bytes += frame.size
         if not self._work.is_set():
             self._work.set()
 
@@ -249,9 +264,6 @@ class Outbox:
     # forwarding
 
     async def _forward(self) -> None:
-        while self._leftovers:
-            await self._replay(self._leftovers[0])
-            self._leftovers.pop(0)
         loop = asyncio.get_running_loop()
         while True:
             await self._work.wait()
@@ -289,14 +301,17 @@ class Outbox:
         """Read the next frames that memory had no room for; `put` goes on behind `until` meanwhile."""
         until = self._writer.end
         found, following = await asyncio.to_thread(read_frames, self._own, place, until)
-        if following is None:
-            log.error(
-                "spool_unreadable", producer=self.incarnation, segment=place.segment, offset=place.offset
-            )
-            following = until
         self._memory.extend(found)
-        self._memory_used += sum(frame.size for frame in found)
+        size = sum(frame.size for frame in found)
+        self._memory_used += size
+        self._unread_bytes -= size
+        self._unread_records -= sum(len(frame.records) for frame in found)
+        following = following or until
         self._unread = None if following == self._writer.end else following
+        if self._unread is None and self._unread_records:  # the disk, or somebody, took what we had written
+            log.error("spool_records_lost", producer=self.incarnation, records=self._unread_records)
+            self._forget(self._unread_records, self._unread_bytes)
+            self._unread_records = self._unread_bytes = 0
 
     def _forget(self, records: int, size: int) -> None:
         self._pending_records -= records
@@ -306,12 +321,23 @@ class Outbox:
                 waiter.set_result(None)
             self._flushed.clear()
 
+    async def _replay_all(self) -> None:
+        while self._leftovers:
+            leftover = self._leftovers[0]
+            await self._replay(leftover)
+            try:
+                await _to_the_end(self._remove, leftover)
+            except OSError as error:  # it stays locked, and with it what it says of itself: all is in the log
+                log.error("spool_not_removed", producer=leftover.producer, error=error.strerror)
+            self._leftovers.pop(0)
+            log.info("spool_replayed", producer=leftover.producer, records=leftover.records)
+
     async def _replay(self, leftover: Leftover) -> None:
         while True:
             found, following = await asyncio.to_thread(read_frames, leftover.directory, leftover.place)
             if found:
                 self._oldest_at_ms = found[0].at_ms
-                records = _to_new_records(leftover.producer, found)
+                records = [self._placed(record) for record in _to_new_records(leftover.producer, found)]
                 await self.delivery.deliver(records)
                 await _to_the_end(leftover.acknowledge, found[-1].end)
                 self._forget(len(records), sum(frame.size for frame in found))
@@ -319,8 +345,14 @@ class Outbox:
                 break
             leftover.place = following
         self._oldest_at_ms = None
-        await _to_the_end(leftover.remove)
-        log.info("spool_replayed", producer=leftover.producer, records=leftover.records)
+
+    def _placed(self, record: NewRecord) -> NewRecord:
+        """The record in its partition of this log, which may be another one than that it was meant for."""
+        return replace(record, partition=partition_for(record.key, self._log.partitions(record.topic)))
+
+    def _remove(self, leftover: Leftover) -> None:
+        with holding(self._registry):
+            leftover.remove()
 
     # supervision
 
@@ -347,9 +379,9 @@ class Outbox:
             await asyncio.sleep(RESTART_S)
 
 
-async def _to_the_end(work: Callable[..., None], *arguments: Place) -> None:
+async def _to_the_end(work: Callable[[Argument], None], argument: Argument) -> None:
     """Run `work` in a thread; a cancellation waits for it, so that nothing goes on behind `close`."""
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    running = asyncio.ensure_future(asyncio.to_thread(work, argument))
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
