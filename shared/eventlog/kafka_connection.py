@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer
 from aiokafka.conn import create_conn
 
-from shared.errors import ConfigurationError, LogUnavailable
+from shared.errors import ConfigurationError, FinOpsError, LogUnavailable
 from shared.eventlog.kafka_errors import translating
 
 SCHEME = "kafka://"
@@ -121,23 +121,24 @@ async def started(
     stop: Callable[[Client], Awaitable[None]],
     connection: KafkaConnection,
     timeout_s: float,
+    refusal: type[FinOpsError] = LogUnavailable,
 ) -> Client:
     """A client that is connected, tried again until `timeout_s`: brokers may start at the same time as we do.
 
-    Raises LogUnavailable when the time is over, ConfigurationError when access is refused.
+    Raises LogUnavailable when the time is over, and at once `refusal` (see kafka_errors) when access is refused.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while True:
         client = make()
         try:
-            with translating(f"connecting to {connection}"):
+            with translating(f"connecting to {connection}", refusal):
                 async with asyncio.timeout_at(deadline):
                     await start(client)
             return client
         except LogUnavailable as error:
             await stop(client)
-            reason = await _reason(connection)
+            reason = await _reason(connection, refusal)
             if loop.time() + RETRY_S >= deadline:
                 raise LogUnavailable(
                     f"Kafka at {connection} does not answer: waited {timeout_s:g} s. Check FINOPS_EVENT_LOG_URL, "
@@ -149,16 +150,13 @@ async def started(
             raise
 
 
-async def _reason(connection: KafkaConnection) -> str:
-    """Why no broker takes us, empty if one does: aiokafka's clients only log it.
-
-    Raises ConfigurationError when it is a matter of settings, which trying again cannot mend.
-    """
+async def _reason(connection: KafkaConnection, refusal: type[FinOpsError]) -> str:
+    """Why no broker takes us, empty if one does: aiokafka's clients only log it. Raises `refusal`."""
     reason = ""
     for server in connection.bootstrap:
         host, _, port = server.rpartition(":")
         try:
-            with translating(f"connecting to {server}"):
+            with translating(f"connecting to {server}", refusal):
                 async with asyncio.timeout(REASON_TIMEOUT_S):
                     single = await create_conn(
                         host.strip("[]"), int(port), **connection.connection_arguments()

@@ -53,9 +53,10 @@ async def ensure_topics(
         lambda client: client.close(),
         connection,
         timeout_s,
+        ConfigurationError,
     )
     try:
-        with translating("preparing the topics"):
+        with translating("preparing the topics", ConfigurationError):
             async with asyncio.timeout(timeout_s):
                 present = await _present(admin)
                 missing = [spec for name, spec in specs.items() if name not in present]
@@ -95,7 +96,7 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[TopicSpec], repl
         detail = message[0] if message and message[0] else error.__name__
         if error.retriable:
             raise LogUnavailable(f"Kafka could not make the topic {name} yet: {detail}")
-        refusal = translated(error(), f"making the topic {name}")
+        refusal = translated(error(), f"making the topic {name}", ConfigurationError)
         if isinstance(refusal, ConfigurationError):
             raise refusal
         raise ConfigurationError(
