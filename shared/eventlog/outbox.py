@@ -82,6 +82,18 @@ def _to_new_records(producer: str, batch: Sequence[Frame]) -> list[NewRecord]:
     ]
 
 
+def _cut(frames: deque[Frame]) -> list[Frame]:
+    """Take the first frames, as many as the log gets at a time: more would hold up the event loop."""
+    batch: list[Frame] = []
+    records = size = 0
+    while frames and records < BATCH_RECORDS and size < BATCH_BYTES:
+        frame = frames.popleft()
+        batch.append(frame)
+        records += len(frame.records)
+        size += frame.size
+    return batch
+
+
 class Outbox:
     """Belongs to one event loop. `start` before the first `put`; the log must have been started before.
 
@@ -289,14 +301,8 @@ class Outbox:
         """Frames from memory, or from disk when memory is used up; empty when nothing is pending."""
         if not self._memory and self._unread is not None:
             await self._reload(self._unread)
-        batch: list[Frame] = []
-        records = size = 0
-        while self._memory and records < BATCH_RECORDS and size < BATCH_BYTES:
-            frame = self._memory.popleft()
-            batch.append(frame)
-            records += len(frame.records)
-            size += frame.size
-        self._memory_used -= size
+        batch = _cut(self._memory)
+        self._memory_used -= sum(frame.size for frame in batch)
         return batch
 
     async def _reload(self, place: Place) -> None:
@@ -337,12 +343,15 @@ class Outbox:
     async def _replay(self, leftover: Leftover) -> None:
         while True:
             found, following = await asyncio.to_thread(read_frames, leftover.directory, leftover.place)
-            if found:
-                self._oldest_at_ms = found[0].at_ms
-                records = [self._placed(record) for record in _to_new_records(leftover.producer, found)]
+            frames_left = deque(found)
+            while frames_left:
+                batch = _cut(frames_left)
+                self._oldest_at_ms = batch[0].at_ms
+                records = [self._placed(record) for record in _to_new_records(leftover.producer, batch)]
                 await self.delivery.deliver(records)
-                await _to_the_end(leftover.acknowledge, found[-1].end)
-                self._forget(len(records), sum(frame.size for frame in found))
+                leftover.place = batch[-1].end
+                await _to_the_end(leftover.acknowledge, leftover.place)
+                self._forget(len(records), sum(frame.size for frame in batch))
             if following is None:
                 break
             leftover.place = following

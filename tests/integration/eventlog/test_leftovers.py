@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.eventlog.file_lock import FileLock
-from shared.eventlog.outbox import Outbox
+from shared.eventlog.outbox import BATCH_RECORDS, Outbox
 from shared.eventlog.port import NewRecord
 from shared.topics import REQUESTS, USAGE, partition_for, topic_specs
 from tests.support.eventually import eventually
@@ -137,6 +137,24 @@ async def test_what_is_put_now_does_not_wait_for_what_was_left(log: FlakyLog, tm
         assert ids(await everything(log)) == {"req_1", "req_2"}
 
 
+async def test_a_long_leftover_is_sent_in_parts_that_do_not_hold_up_the_loop(
+    log: FlakyLog, tmp_path: Path
+) -> None:
+    log.away = True
+    first = Outbox(log, tmp_path / "spool", limit_bytes=MIB, fsync_interval_s=0.05)
+    await first.start()
+    for number in range(2_500):
+        first.put(started(number))
+    await vanish(first)
+    log.away, log.most_records = False, 0
+
+    async with open_outbox(log, tmp_path / "spool") as outbox:
+        assert await outbox.flush(10)
+        assert len(await everything(log)) == 2_500
+
+    assert log.most_records == BATCH_RECORDS
+
+
 async def test_no_spool_vanishes_while_a_neighbour_looks_for_some(
     log: FlakyLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,7 +195,7 @@ import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from shared.eventlog.dead_letters import DeadLetter
-from shared.eventlog.outbox import Outbox
+from shared.eventlog.outbox import BATCH_RECORDS, Outbox
 from shared.eventlog.sqlite import SqliteEventLog
 from shared.topics import topic_specs
 from tests.support.outbox_events import logged, started
