@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -59,7 +59,7 @@ async def ensure_topics(
         with translating("preparing the topics", ConfigurationError):
             async with asyncio.timeout(timeout_s):
                 present = await _present(admin)
-                missing = [spec for name, spec in specs.items() if name not in present]
+                missing = [spec for name, spec in specs.items() if not present.get(name)]
                 if missing:
                     await _create(admin, missing, replication_factor)
                     present = await _settled(admin, specs)
@@ -153,28 +153,38 @@ async def _check_configs(
     replication_factor: int,
     connection: KafkaConnection,
 ) -> None:
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in specs]
-    for response in await admin.describe_configs(resources):
-        for code, message, _, name, entries in (resource[:5] for resource in response.resources):
-            error = for_code(code)
-            if error is not NoError:
-                raise error(message)
-            found = {entry[0]: entry[1] for entry in entries}
-            wanted = required_configs(specs[name], replication_factor)
-            wrong = [
-                (key, value) for key, value in wanted.items() if not _satisfies(key, found.get(key), value)
-            ]
-            for key, value in [*wrong, *_unsafe(found, copies[name])]:
-                raise ConfigurationError(
-                    f"The topic {name} has {key}={found.get(key)}, but finops needs {value}; "
-                    f"{_repair(connection, name, key, value)}"
-                )
-            kept, asked = found["retention.ms"], wanted["retention.ms"]
-            if not specs[name].compacted and kept != asked:
-                logger.warning(
-                    "The topic %s keeps records for %s ms, longer than the %s ms that are set; %s",
-                    *(name, kept, asked, _repair(connection, name, "retention.ms", asked)),
-                )
+    for name, found in (await _configs(admin, specs)).items():
+        wanted = required_configs(specs[name], replication_factor)
+        wrong = [(key, value) for key, value in wanted.items() if not _satisfies(key, found.get(key), value)]
+        for key, value in [*wrong, *_unsafe(found, copies[name])]:
+            raise ConfigurationError(
+                f"The topic {name} has {key}={found.get(key)}, but finops needs {value}; "
+                f"{_repair(connection, name, key, value)}"
+            )
+        kept, asked = found["retention.ms"], wanted["retention.ms"]
+        if not specs[name].compacted and kept != asked:
+            logger.warning(
+                "The topic %s keeps records for %s ms, longer than the %s ms that are set; %s",
+                *(name, kept, asked, _repair(connection, name, "retention.ms", asked)),
+            )
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, dict[str, str]]:
+    """The configs of topics. A broker that has not heard of a new one yet is asked again; the caller bounds the time."""
+    while True:
+        configs: dict[str, dict[str, str]] = {}
+        for response in await admin.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        ):
+            for code, message, _, name, entries in (resource[:5] for resource in response.resources):
+                error = for_code(code)
+                if error is NoError:
+                    configs[name] = {entry[0]: entry[1] for entry in entries}
+                elif not error.retriable:
+                    raise error(message)
+        if len(configs) == len(names):
+            return configs
+        await asyncio.sleep(SETTLE_POLL_S)
 
 
 def _repair(connection: KafkaConnection, topic: str, key: str, value: str) -> str:
