@@ -109,6 +109,24 @@ async def test_a_full_spool_refuses_and_takes_again_when_there_is_room(log: Flak
         assert outbox.put(started(999))[0].seq == count + 1
 
 
+async def test_a_spool_that_is_full_for_what_begins_has_room_for_what_ends(
+    log: FlakyLog, tmp_path: Path
+) -> None:
+    async with open_outbox(log, tmp_path / "spool", limit_bytes=100_000) as outbox:
+        log.away = True
+        with pytest.raises(SpoolFull):
+            for number in range(1_000):
+                outbox.put(logged(number))
+        full_at = outbox.pending_bytes
+        outbox.put(logged(1_001), is_end=True)
+        with pytest.raises(SpoolFull):
+            for number in range(2_000, 3_000):
+                outbox.put(logged(number), is_end=True)
+        assert 90_000 < full_at < 94_000 < outbox.pending_bytes <= 100_000
+        log.away = False
+        assert await outbox.flush(10)
+
+
 async def test_a_disk_that_takes_no_more_refuses_the_put_whole(
     log: FlakyLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
