@@ -278,11 +278,7 @@ def parse_config(text: str, source: str = DEFAULT_NAME) -> ConfigFile:
         raise ConfigurationError(f"{source} is not valid YAML: line {line}: {error.problem}.") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{source} is not valid YAML: {' '.join(str(error).split())}.") from error
-    except (
-        ValueError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # PyYAML lets them through from tags and depths
+    except (ValueError, RecursionError) as error:  # PyYAML lets them through
         raise ConfigurationError(f"{source} is not valid YAML: {error}.") from error
     if document is None:
         return ConfigFile()

@@ -142,7 +142,8 @@ async def started(
             if loop.time() + RETRY_S >= deadline:
                 raise LogUnavailable(
                     f"Kafka at {connection} does not answer: waited {timeout_s:g} s. Check FINOPS_EVENT_LOG_URL, "
-                    f"FINOPS_KAFKA_SECURITY_PROTOCOL and that the brokers run and advertise an address that is reachable from here ({reason or error})"
+                    "FINOPS_KAFKA_SECURITY_PROTOCOL and that the brokers run and advertise an address that is "
+                    f"reachable from here ({reason or error})"
                 ) from error
             await asyncio.sleep(RETRY_S)
         except BaseException:

@@ -195,12 +195,11 @@ def _repair(connection: KafkaConnection, topic: str, key: str, value: str) -> st
 
 
 def _unsafe(found: Mapping[str, str], copies: int) -> list[tuple[str, str]]:
-    """What must not be set so, whoever set it, and how it must be."""
-    if int(found["min.insync.replicas"]) > copies:  # no record would ever be acknowledged
+    """What must not be set so, whoever set it, and how it must be: else no record is ever acknowledged, or one that was
+    may vanish."""
+    if int(found["min.insync.replicas"]) > copies:
         return [("min.insync.replicas", str(copies))]
-    if (
-        copies > 1 and found.get("unclean.leader.election.enable") == "true"
-    ):  # acknowledged records may vanish
+    if copies > 1 and found.get("unclean.leader.election.enable") == "true":
         return [("unclean.leader.election.enable", "false")]
     return []
 

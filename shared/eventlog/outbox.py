@@ -84,12 +84,12 @@ def _to_new_records(producer: str, batch: Sequence[Frame]) -> list[NewRecord]:
     ]
 
 
-def _cut(frames: deque[Frame]) -> list[Frame]:
+def _cut(waiting: deque[Frame]) -> list[Frame]:
     """Take the first frames, as many as the log gets at a time: more would hold up the event loop."""
     batch: list[Frame] = []
     records = size = 0
-    while frames and records < BATCH_RECORDS and size < BATCH_BYTES:
-        frame = frames.popleft()
+    while waiting and records < BATCH_RECORDS and size < BATCH_BYTES:
+        frame = waiting.popleft()
         batch.append(frame)
         records += len(frame.records)
         size += frame.size
@@ -341,7 +341,7 @@ class Outbox:
             await self._replay(leftover)
             try:
                 await _to_the_end(self._remove, leftover)
-            except OSError as error:  # it stays locked, and with it what it says of itself: all is in the log
+            except OSError as error:  # all of it is in the log, and nobody adopts it while this process lives
                 log.error("spool_not_removed", producer=leftover.producer, error=error.strerror)
             self._leftovers.pop(0)
             log.info("spool_replayed", producer=leftover.producer, records=leftover.records)
@@ -349,9 +349,9 @@ class Outbox:
     async def _replay(self, leftover: Leftover) -> None:
         while True:
             found, following = await asyncio.to_thread(read_frames, leftover.directory, leftover.place)
-            frames_left = deque(found)
-            while frames_left:
-                batch = _cut(frames_left)
+            waiting = deque(found)
+            while waiting:
+                batch = _cut(waiting)
                 self._oldest_at_ms = batch[0].at_ms
                 records = [self._placed(record) for record in _to_new_records(leftover.producer, batch)]
                 await self.delivery.deliver(records)
