@@ -39,7 +39,7 @@ from shared.governance.keys import checksum_ok, looks_like_key
 from shared.governance.model import Alignment, Window
 from shared.governance.money import usd_from_nanos
 from shared.governance.notation import parse_budget
-from shared.settings import Settings
+from shared.settings import YEAR_S, Settings
 
 DEFAULT_NAME: Final = "finops.yaml"
 MAX_FALLBACKS: Final = 16
@@ -103,7 +103,7 @@ HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$", max_le
 ModelId = Annotated[str, StringConstraints(pattern=r"^\S{1,200}$")]
 OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 OptionValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=4096)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=YEAR_S)]
 
 
 class _Section(BaseModel):
@@ -250,7 +250,8 @@ def _refuse_repeated(where: str, names: list[str]) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a mapping with the same key twice, where YAML libraries silently keep the last."""
+    """SafeLoader that refuses a mapping with the same key twice, where YAML libraries silently keep the last, and
+    leaves times as they are written: which of them are right is for the fields to say."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[object] = set()
@@ -265,6 +266,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: str(node.value))
+
+
 def parse_config(text: str, source: str = DEFAULT_NAME) -> ConfigFile:
     """The checked file. `source` names it in errors. Raises ConfigurationError."""
     try:
@@ -274,6 +278,8 @@ def parse_config(text: str, source: str = DEFAULT_NAME) -> ConfigFile:
         raise ConfigurationError(f"{source} is not valid YAML: line {line}: {error.problem}.") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{source} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except (ValueError, RecursionError) as error:  # PyYAML lets them through
+        raise ConfigurationError(f"{source} is not valid YAML: {error}.") from error
     if document is None:
         return ConfigFile()
     if not isinstance(document, dict):
@@ -291,8 +297,12 @@ def load_config(settings: Settings) -> ConfigFile:
         return ConfigFile()
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"FINOPS_CONFIG is wrong: {path} cannot be read ({error.strerror})."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} cannot be read: it is not UTF-8.") from error
     return parse_config(text, str(path))
 
 

@@ -127,18 +127,30 @@ def url_of(sock: socket.socket, uds: str = "") -> str:
 
 
 def _bind_unix(path: Path) -> socket.socket:
+    if path.exists() and not path.is_socket():
+        raise ConfigurationError(f"FINOPS_UDS is wrong: {path} is there and is no socket.")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.unlink(
-            missing_ok=True
-        )  # a socket file outlives a killed process; its owner's directory is private
+        if _answers(path):
+            raise ConfigurationError(
+                f"FINOPS_UDS is wrong: {path} is in use by another program; stop it or name another path."
+            )
+        path.unlink(missing_ok=True)  # what a killed process left
         sock.bind(str(path))
         path.chmod(0o600)
     except OSError as error:
         sock.close()
         raise ConfigurationError(f"FINOPS_UDS is wrong: {path} cannot be opened ({error}).") from error
+    except ConfigurationError:
+        sock.close()
+        raise
     sock.setblocking(False)
     return sock
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
+        return visitor.connect_ex(str(path)) == 0
 
 
 def _release(sock: socket.socket, uds: str) -> None:

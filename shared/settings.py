@@ -5,6 +5,7 @@ ConfigurationError with one sentence that names it.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
@@ -23,7 +24,13 @@ DEFAULT_ALLOWED_HEADERS = (
     "X-Api-Key",
 )
 MIB = 1_048_576
+YEAR_S = 366 * 86_400
+ANY = "*"
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+/?")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 CommaList = Annotated[tuple[str, ...], NoDecode]
+Seconds = Annotated[float, Field(gt=0, le=YEAR_S)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
 class Settings(BaseSettings):
@@ -65,31 +72,31 @@ class Settings(BaseSettings):
 
     # limits and times of the data plane
     body_limit: int = Field(64 * MIB, ge=1024)
-    connect_timeout: float = Field(10.0, gt=0)
-    first_byte_timeout: float = Field(300.0, gt=0)
-    between_chunks_timeout: float = Field(120.0, gt=0)
-    request_timeout: float = Field(900.0, gt=0)
+    connect_timeout: Seconds = 10.0
+    first_byte_timeout: Seconds = 300.0
+    between_chunks_timeout: Seconds = 120.0
+    request_timeout: Seconds = 900.0
     """Total time of one request; one not ended after this plus `abandon_grace` is settled as abandoned."""
-    abandon_grace: float = Field(60.0, ge=0)
-    heartbeat_interval: float = Field(10.0, gt=0)
+    abandon_grace: float = Field(60.0, ge=0, le=YEAR_S)
+    heartbeat_interval: Seconds = 10.0
     """A comment line goes to a waiting stream this often."""
-    gateway_id: str = ""
+    gateway_id: str = Field("", pattern=r"^[!-~]*$", max_length=100)
     """Name of this replica; unset: host name and process id."""
     spool_limit: int = Field(1024 * MIB, ge=MIB)
-    spool_fsync_interval: float = Field(0.2, gt=0)
-    spend_stale_after: float = Field(60.0, gt=0)
+    spool_fsync_interval: Seconds = 0.2
+    spend_stale_after: Seconds = 60.0
     """Counters older than this are unverifiable: the key's `on_unavailable` decides."""
-    model_refresh_interval: float = Field(300.0, gt=0)
+    model_refresh_interval: Seconds = 300.0
 
     # logs
     log_bodies: bool = True
     """False keeps metadata only."""
-    log_body_limit: int = Field(256 * 1024, ge=0)
-    """Bytes of a request or response body kept in the log."""
-    usage_retention_days: int = Field(90, ge=1)
-    requests_retention_days: int = Field(7, ge=1)
-    logs_retention_days: int = Field(400, ge=1)
-    bodies_retention_days: int = Field(30, ge=1)
+    log_body_limit: int = Field(256 * 1024, ge=0, le=MIB)
+    """Bytes of a request or response body kept in the log. More than the limit would not fit into one record."""
+    usage_retention_days: Days = 90
+    requests_retention_days: Days = 7
+    logs_retention_days: Days = 400
+    bodies_retention_days: Days = 30
     log_level: str = "info"
 
     @classmethod
@@ -109,6 +116,34 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("cors_allowed_origins")
+    @classmethod
+    def _origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if value not in (ANY, "null") and not _ORIGIN.fullmatch(value):
+                raise ValueError(f"{value!r} is no origin, such as https://chat.example.com, and not *")
+        return values
+
+    @field_validator("cors_allowed_headers")
+    @classmethod
+    def _header_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not _HEADER.fullmatch(value):
+                raise ValueError(f"{value!r} is no name of a header")
+        return values
+
+    @field_validator("config", "kafka_ca_file", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _is_given(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("must not be empty")
         return value
 
     @field_validator("log_level")

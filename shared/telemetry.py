@@ -27,7 +27,12 @@ _LEVELS: Final = {
 _NOISY_LIBRARIES: Final = ("aiokafka", "uvicorn", "asyncio", "httpx", "httpcore", "clickhouse_connect")
 REPEAT_AFTER_S: Final = 30.0
 MOST_REMEMBERED: Final = 1_000
-_SECRET: Final = re.compile(r"(?i)\b(sk-(?:fo-)?|bearer\s+)[A-Za-z0-9_\-.=+/]{8,}")
+_SECRET: Final = re.compile(
+    r"(?i)(?:\b|(?<=\\[nrt]))(?:(sk-(?:fo-)?|fo-admin-|xai-|pplx-|csk-|psk-|bearer\s+)[A-Za-z0-9_\-.=+/]{8,}"
+    r"|(gsk_|hf_|r8_|AIza|eyJ)[A-Za-z0-9_\-.]{20,})"
+    r"|(://[^\s/:@]*:)[^\s/@]+(?=@)"
+)
+"""Keys by the prefixes that their makers give them, tokens, and the password in a URL; a group keeps what is no secret."""
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -60,11 +65,25 @@ def configure_logging(level: str, *, stream: TextIO | None = None) -> None:
 
 
 def cut_secrets(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A structlog processor: virtual keys, provider keys and bearer tokens never reach a log line."""
+    """A structlog processor: virtual keys, providers' keys of a known form, tokens and passwords in URLs never reach a
+    log line, however deep in a value they are."""
     for name, value in event.items():
-        if isinstance(value, str) and _SECRET.search(value):
-            event[name] = _SECRET.sub(r"\1[cut]", value)
+        event[name] = _without_secrets(value)
     return event
+
+
+def _without_secrets(value: object) -> object:
+    match value:
+        case str():
+            return _SECRET.sub(lambda found: f"{found[1] or found[2] or found[3]}[cut]", value)
+        case dict():
+            return {name: _without_secrets(inner) for name, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_without_secrets(inner) for inner in value]
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return _without_secrets(repr(value))
 
 
 def new_registry() -> CollectorRegistry:

@@ -20,6 +20,7 @@ from shared.config_file import DEFAULT_NAME, ConfigFile, load_config
 from shared.errors import ConfigurationError, FinOpsError
 from shared.eventlog.kafka_connection import bootstrap_servers
 from shared.eventlog.open import open_log
+from shared.security import load_secret_key
 from shared.server import bind
 from shared.settings import Settings, process_environment
 
@@ -52,6 +53,8 @@ def configuration_summary(settings: Settings) -> str:
     desired = desired_state(load_config(settings), process_environment())
     open_log(settings)
     open_store(settings.resolved_clickhouse_url)
+    if settings.secret_key.get_secret_value():
+        load_secret_key(settings)
     counts = {
         "providers": desired.providers,
         "virtual keys": desired.keys,

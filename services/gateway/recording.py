@@ -33,8 +33,9 @@ _MAX_ERROR_CHARS: Final = 2000
 class EventSink(Protocol):
     """What the recorder needs of the outbox."""
 
-    def put(self, *items: tuple[str, str, AnyEvent]) -> tuple[Position, ...]:
-        """Keep all of them or none. Raises SpoolFull or RecordTooLarge."""
+    def put(self, *items: tuple[str, str, AnyEvent], is_end: bool = False) -> tuple[Position, ...]:
+        """Keep all of them or none; there is room longer for an end whose start was kept. Raises SpoolFull or
+        RecordTooLarge."""
         ...
 
 
@@ -121,7 +122,8 @@ class Recorder:
                 self._events.put(record)
                 return
             usage = self._usage(exchange, reservation, logged)
-            position = self._events.put((USAGE, exchange.key.id, usage), record)[0]
+            end = (USAGE, exchange.key.id, usage)
+            position = self._events.put(end, record, is_end=reservation.recorded)[0]
         except SpoolFull as error:
             self._dropped(exchange, "spool_full", str(error))
             return

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -21,14 +23,23 @@ class FileLock:
 
         With `wait` it blocks until the lock is free: not for the event loop.
         """
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        while True:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                os.close(fd)
+                return False
+            if self._is_named(fd):
+                self._fd = fd
+                return True
+            os.close(fd)  # removed by its last holder after it was opened here
+
+    def _is_named(self, fd: int) -> bool:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(fd)
+            return os.path.samestat(os.fstat(fd), os.stat(self.path))
+        except FileNotFoundError:
             return False
-        self._fd = fd
-        return True
 
     def release(self, *, remove: bool = False) -> None:
         """Give the lock back; with `remove` the file goes first, so that nobody can lock a name about to vanish."""
@@ -38,6 +49,17 @@ class FileLock:
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
         self._fd = -1
+
+
+@contextmanager
+def holding(path: Path) -> Generator[None]:
+    """Wait for the lock at `path` and hold it meanwhile: not for the event loop."""
+    lock = FileLock(path)
+    lock.acquire(wait=True)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holder_is_alive(path: Path) -> bool:

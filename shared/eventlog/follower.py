@@ -27,10 +27,7 @@ class Follower:
         self._positions: dict[int, int] = {}
         self._caught_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.last_record_at: float | None = None
-        """`time.monotonic` of the last record applied; None before the first."""
-        self.interruptions = 0
-        """How often the log was away."""
+        self._last_error = ""
 
     @property
     def failure(self) -> BaseException | None:
@@ -49,7 +46,8 @@ class Follower:
             await self._task
         if not self._caught_up.is_set():
             await self.close()
-            raise LogUnavailable(f"{self._topic} could not be read to its end within {timeout_s:g} s.")
+            reason = f": {self._last_error}" if self._last_error else "."
+            raise LogUnavailable(f"{self._topic} could not be read to its end within {timeout_s:g} s{reason}")
 
     async def close(self) -> None:
         task, self._task = self._task, None
@@ -69,9 +67,8 @@ class Follower:
                     for record in batch:
                         self._apply(record)
                         self._positions[record.partition] = record.offset + 1
-                    self.last_record_at = asyncio.get_running_loop().time()
             except LogUnavailable as error:
-                self.interruptions += 1
+                self._last_error = str(error)
                 log.warning("follower_interrupted", topic=self._topic, error=str(error))
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)

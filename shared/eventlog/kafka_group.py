@@ -18,7 +18,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from shared.errors import Fenced, LogUnavailable
-from shared.eventlog.kafka_connection import KafkaConnection, started
+from shared.eventlog.kafka_connection import KafkaConnection, started, stopped
 from shared.eventlog.kafka_errors import translated, translating
 from shared.eventlog.kafka_reader import FETCH_BYTES, KafkaReader
 from shared.eventlog.port import Offsets, RebalanceListener, Record, TopicPartition
@@ -32,6 +32,7 @@ PROBE_AFTER_S = 15.0
 PROBE_TIMEOUT_S = 10.0
 COMMIT_TIMEOUT_S = 30.0
 STUCK_AFTER_S = REBALANCE_TIMEOUT_S + 2 * PROBE_AFTER_S
+"""So long without a record although there are some, or in a rebalance, the client is given up."""
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,8 @@ class KafkaConsumer:
         self._owned: frozenset[TopicPartition] = frozenset()
         self._paused: frozenset[TopicPartition] = frozenset()
         self._progress_at = 0.0
+        """When there was last a record, or none to wait for."""
+        self._probed_at = 0.0
 
     async def __aenter__(self) -> Self:
         await self._join()
@@ -187,9 +190,10 @@ class KafkaConsumer:
         self._news.answer()
 
     async def _watch_over(self) -> None:
-        """Without progress for long: find out why. aiokafka can hang after a rebalance and keeps still about brokers
-        that are away; in both cases this client is given up and the next poll makes a new one."""
-        idle_s = asyncio.get_running_loop().time() - self._progress_at
+        """Without a record for long: find out why. aiokafka keeps still about brokers that are away, and can hang after
+        a rebalance: then its client is given up, and the next poll makes a new one."""
+        now = asyncio.get_running_loop().time()
+        idle_s = now - self._progress_at
         if not self._news.settled:
             if idle_s > STUCK_AFTER_S:
                 await self._leave()
@@ -197,12 +201,14 @@ class KafkaConsumer:
                     f"The group {self._group} did not finish its rebalance in {idle_s:.0f} s."
                 )
             return
-        if idle_s < PROBE_AFTER_S:
+        if min(idle_s, now - self._probed_at) < PROBE_AFTER_S:
             return
-        self._progress_at += PROBE_AFTER_S / 3
+        self._probed_at = now
         lag = await self.lag()
         waiting = sum(count for partition, count in lag.items() if partition not in self._paused)
-        if waiting and idle_s > STUCK_AFTER_S:
+        if not waiting:
+            self._progress_at = now
+        elif idle_s > STUCK_AFTER_S:
             await self._leave()
             raise LogUnavailable(f"The group {self._group} got none of {waiting} records for {idle_s:.0f} s.")
 
@@ -237,6 +243,7 @@ class KafkaConsumer:
     def resume(self, partitions: frozenset[TopicPartition]) -> None:
         ours = partitions & self._paused
         self._paused -= ours
+        self._progress_at = asyncio.get_running_loop().time()
         self._running.resume(*(self._kafka(partition) for partition in ours))
 
     async def lag(self) -> Mapping[TopicPartition, int]:
@@ -269,7 +276,7 @@ class KafkaConsumer:
         client = await started(
             self._new_client,
             lambda client: client.start(),
-            lambda client: client.stop(),
+            stopped,
             self._connection,
             self._start_timeout_s,
         )
@@ -305,12 +312,8 @@ class KafkaConsumer:
     async def _leave(self) -> None:
         client, self._client = self._client, None
         self._news.abandon()
-        if client is None:
-            return
-        try:
-            await client.stop()
-        except KafkaError as error:
-            logger.warning("Leaving the group %s was not clean: %s", self._group, error)
+        if client is not None:
+            await stopped(client)
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from shared.errors import FinOpsError, LogUnavailable, RecordTooLarge
+from shared.errors import ConfigurationError, Fenced, FinOpsError, LogUnavailable, RecordTooLarge
 from shared.eventlog.kafka_connection import KafkaConnection, started
 from shared.eventlog.kafka_errors import translated
 from shared.eventlog.port import NewRecord, TopicPartition
@@ -70,10 +70,10 @@ class KafkaAppender:
         self._tails: dict[TopicPartition, asyncio.Future[None]] = {}
 
     async def start(self) -> None:
-        await self._current(self._start_timeout_s)
+        self._session = _Session(await self._new_producer(self._start_timeout_s, ConfigurationError))
 
     async def close(self) -> None:
-        """Wait for what is under way, then leave. What cannot be delivered is given up."""
+        """Leave. What is on its way gets its answer, what still waits for a broker is given up."""
         session, self._session = self._session, None
         if session is not None:
             session.retired = True
@@ -110,7 +110,7 @@ class KafkaAppender:
     async def _append(
         self, records: Sequence[NewRecord], groups: Mapping[TopicPartition, list[int]]
     ) -> Sequence[int]:
-        session = await self._current(self._append_timeout_s)
+        session = await self._current()
         session.users += 1
         offsets = [-1] * len(records)
         left = dict(groups)
@@ -166,22 +166,23 @@ class KafkaAppender:
     def _failure(self, error: Exception, groups: Mapping[TopicPartition, list[int]]) -> FinOpsError:
         topics = ", ".join(sorted({topic for topic, _ in groups}))
         failure = translated(error, f"appending to {topics}")
-        if isinstance(failure, LogUnavailable | RecordTooLarge):
-            return failure
-        # Lost rights or a fenced producer: an operator or a new session may repair it, the records are still good.
-        return LogUnavailable(str(failure))
+        if isinstance(failure, Fenced):  # this producer: a new session repairs it, the records are still good
+            return LogUnavailable(str(failure))
+        return failure
 
     # sessions
 
-    async def _current(self, timeout_s: float) -> _Session:
+    async def _current(self) -> _Session:
         if self._session is not None:
             return self._session
         async with self._starting:
             if self._session is None:
-                self._session = _Session(await self._new_producer(timeout_s))
+                self._session = _Session(await self._new_producer(self._append_timeout_s))
             return self._session
 
-    async def _new_producer(self, timeout_s: float) -> AIOKafkaProducer:
+    async def _new_producer(
+        self, timeout_s: float, refusal: type[FinOpsError] = LogUnavailable
+    ) -> AIOKafkaProducer:
         async def start(producer: AIOKafkaProducer) -> None:
             await producer.start()
             for topic in self._topics:
@@ -200,6 +201,7 @@ class KafkaAppender:
             lambda producer: _Session(producer).stop(),
             self._connection,
             timeout_s,
+            refusal,
         )
 
     def _retire(self, session: _Session) -> None:

@@ -6,13 +6,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from shared.eventlog.kafka_connection import KafkaConnection, started
+from shared.errors import LogUnavailable
+from shared.eventlog.kafka_connection import KafkaConnection, started, stopped
 from shared.eventlog.kafka_errors import translating
 from shared.eventlog.port import Record
 
 FETCH_BYTES = 1_048_576
 POLL_MS = 200
 FOLLOW_POLL_MS = 1_000
+PROBE_AFTER_MS = 15_000
+"""So long without a record, following asks the broker whether there are any: aiokafka itself waits in silence for
+brokers that are away, and its fetcher may hang."""
+STALL_MS = 30_000
+"""So long without any of the records that are there, reading gives up."""
 POSITION_TIMEOUT_S = 30.0
 IDLE_READERS = 2
 
@@ -30,7 +36,7 @@ class KafkaReader:
     async def close(self) -> None:
         self._closed = True
         while self._idle:
-            await self._idle.pop().stop()
+            await stopped(self._idle.pop())
 
     async def end_offsets(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         wanted = [TopicPartition(self._prefix + topic, partition) for partition in partitions]
@@ -53,11 +59,14 @@ class KafkaReader:
                 end = min(end, (await consumer.end_offsets([source]))[source])
                 consumer.assign([source])
                 consumer.seek(source, start)
-                position = start
+            position, silent_ms = start, 0
             while position < end:
                 with translating(f"reading {topic}:{partition}"):
                     fetched = await consumer.getmany(source, timeout_ms=POLL_MS)
-                    position = await self._position(consumer, source)
+                    before, position = position, await self._position(consumer, source)
+                silent_ms = 0 if position > before else silent_ms + POLL_MS
+                if silent_ms >= STALL_MS:
+                    raise LogUnavailable(f"Kafka gives nothing of {topic}:{partition} from {position} on.")
                 batch = [
                     self.record(found) for found in fetched.get(source, ()) if start <= found.offset < end
                 ]
@@ -82,6 +91,7 @@ class KafkaReader:
                 behind = await consumer.end_offsets(sources)
                 consumer.assign(sources)
                 await self._seek(consumer, sources, start)
+            goal, silent_ms = behind, 0
             while True:
                 if caught_up is not None:
                     with translating(f"following {topic}"):
@@ -96,10 +106,24 @@ class KafkaReader:
                 with translating(f"following {topic}"):
                     timeout_ms = POLL_MS if caught_up is not None else FOLLOW_POLL_MS
                     fetched = await consumer.getmany(timeout_ms=timeout_ms)
+                    silent_ms = 0 if fetched else silent_ms + timeout_ms
+                    if silent_ms >= PROBE_AFTER_MS:
+                        goal, silent_ms = await self._probe(consumer, topic, goal), 0
                 for found in fetched.values():
                     yield [self.record(record) for record in found]
         finally:
             await self._give_back(consumer, healthy)
+
+    async def _probe(
+        self, consumer: AIOKafkaConsumer, topic: str, goal: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, int]:
+        """Raises when no broker answers, and LogUnavailable when `goal`, the ends at the last probe, is not reached
+        although nothing came since. Returns the ends now."""
+        for source, end in goal.items():
+            if await self._position(consumer, source) < end:
+                raise LogUnavailable(f"Kafka gives nothing of {topic}:{source.partition}, but there is more.")
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(list(goal))
+        return ends
 
     async def _seek(
         self, consumer: AIOKafkaConsumer, sources: Sequence[TopicPartition], start: Mapping[int, int]
@@ -128,7 +152,7 @@ class KafkaReader:
                 max_partition_fetch_bytes=FETCH_BYTES,
             ),
             lambda consumer: consumer.start(),
-            lambda consumer: consumer.stop(),
+            stopped,
             self._connection,
             self._timeout_s,
         )
@@ -139,7 +163,7 @@ class KafkaReader:
             consumer.pause(*consumer.assignment())
             self._idle.append(consumer)
         else:
-            await consumer.stop()
+            await stopped(consumer)
 
     def record(self, found: ConsumerRecord) -> Record:
         return Record(

@@ -17,8 +17,11 @@ from shared.eventlog.spool import (
     segments,
 )
 from shared.eventlog.spool_frames import Place, is_torn
+from shared.telemetry import get_logger
 
 DAMAGED = ".damaged"
+
+log = get_logger("outbox")
 
 
 @dataclass(slots=True)
@@ -35,18 +38,24 @@ class Leftover:
     """Segments with bytes that are neither a frame nor a torn one. They are kept aside, not deleted."""
 
     def acknowledge(self, place: Place) -> None:
-        """Everything before `place` is in the log: a second crash does not replay it again."""
-        path = self.directory / MARK
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Everything before `place` is in the log: a second crash does not replay it again.
+
+        Where the disk does not let us say so, it does: that costs only what readers recognise anyway.
+        """
         try:
-            os.pwrite(fd, encode_mark(place), 0)
-        finally:
-            os.close(fd)
-        for number in segments(self.directory):
-            if number < place.segment:
-                self._drop(number)
+            for number in segments(self.directory):
+                if number < place.segment:
+                    self._drop(number)
+            fd = os.open(self.directory / MARK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(fd, encode_mark(place), 0)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            log.warning("spool_not_marked", directory=str(self.directory), error=error.strerror)
 
     def remove(self) -> None:
+        """The caller holds the registry lock: nobody may find the directory half gone."""
         for number in segments(self.directory):
             self._drop(number)
         shutil.rmtree(self.directory)
@@ -69,7 +78,7 @@ def adopt(directory: Path) -> list[Leftover]:
             continue
         leftover = Leftover(path.name, path, lock, read_mark(path))
         _measure(leftover)
-        if leftover.records:
+        if leftover.records or leftover.damaged:
             adopted.append(leftover)
         else:
             leftover.remove()
@@ -88,8 +97,10 @@ def _measure(leftover: Leftover) -> None:
     for number in segments(leftover.directory):
         if number < leftover.place.segment:
             continue
-        with segment_path(leftover.directory, number).open("rb") as file:
-            file.seek(ends.get(number, 0))
+        path = segment_path(leftover.directory, number)
+        end = ends.get(number, 0)
+        with path.open("rb") as file:
+            file.seek(end)
             rest = file.read(CHUNK_BYTES)
-        if rest and not is_torn(rest):
+        if rest and not is_torn(rest, path.stat().st_size - end):
             leftover.damaged.add(number)

@@ -12,6 +12,7 @@ from shared.settings import Settings
 from shared.topics import DAY_MS, topic_specs
 
 SQLITE_SCHEME = "sqlite:///"
+IN_MEMORY = ":memory:"
 
 
 def open_log(settings: Settings) -> EventLog:
@@ -22,6 +23,10 @@ def open_log(settings: Settings) -> EventLog:
         usage_retention_ms=settings.usage_retention_days * DAY_MS,
         requests_retention_ms=settings.requests_retention_days * DAY_MS,
     )
+    if url == SQLITE_SCHEME + IN_MEMORY:
+        raise ConfigurationError(
+            f"FINOPS_EVENT_LOG_URL names {IN_MEMORY}, which no two processes share; use sqlite:///path/to/events.db."
+        )
     if url.startswith(SQLITE_SCHEME) and url != SQLITE_SCHEME:
         return SqliteEventLog(Path(url.removeprefix(SQLITE_SCHEME)), specs)
     if url.startswith(KAFKA_SCHEME):
@@ -39,7 +44,7 @@ def open_log(settings: Settings) -> EventLog:
             replication_factor=settings.replication_factor,
             topic_prefix=settings.topic_prefix,
         )
-    scheme = url.partition("://")[0] or url
+    scheme = url.partition(":")[0]
     raise ConfigurationError(
         f"FINOPS_EVENT_LOG_URL begins with {scheme!r}; use sqlite:///path/to/events.db or kafka://host:port."
     )

@@ -3,7 +3,8 @@
 `put` is one `write`: what it returned for survives `kill -9` of the process. A power cut can take the last
 `fsync_interval_s`. A forwarder hands the records to the log in the order of their `put`s, one batch at a time, so
 that along each partition the sequence numbers of an incarnation rise. What a dead process left behind is forwarded
-by the next one with its original identity; some of that may be in the log already, readers drop it by (producer, seq).
+beside it by the next one with its original identity; some of that may be in the log already, readers drop it by
+(producer, seq).
 """
 
 import asyncio
@@ -11,13 +12,14 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from shared.errors import FinOpsError, RecordTooLarge, SpoolFull
+from shared.errors import ConfigurationError, FinOpsError, RecordTooLarge, SpoolFull
 from shared.eventlog import spool_frames as frames
 from shared.eventlog.delivery import Delivery
-from shared.eventlog.file_lock import FileLock
+from shared.eventlog.file_lock import FileLock, holding
 from shared.eventlog.leftovers import Leftover, adopt
 from shared.eventlog.port import (
     HEADER_PRODUCER,
@@ -39,10 +41,16 @@ SEGMENT_BYTES = 8 * 1_048_576
 MEMORY_BYTES = 32 * 1_048_576
 BATCH_RECORDS = 1_000
 BATCH_BYTES = 4 * 1_048_576
-LINGER_S = 0.02
+LINGER_S = 0.05
+"""A batch costs about as much as its partitions, not its records: at 600 requests/s this saves a third of the CPU that
+events cost on Kafka, against 0.02, for 15 ms until others see them."""
 CLOSE_FLUSH_S = 5.0
+END_SHARE = 16
+"""One part in so many of the spool is for ends alone."""
 HEADERS_BYTES = 128
 RESTART_S = 1.0
+
+Argument = TypeVar("Argument")
 
 log = get_logger("outbox")
 
@@ -76,6 +84,18 @@ def _to_new_records(producer: str, batch: Sequence[Frame]) -> list[NewRecord]:
     ]
 
 
+def _cut(waiting: deque[Frame]) -> list[Frame]:
+    """Take the first frames, as many as the log gets at a time: more would hold up the event loop."""
+    batch: list[Frame] = []
+    records = size = 0
+    while waiting and records < BATCH_RECORDS and size < BATCH_BYTES:
+        frame = waiting.popleft()
+        batch.append(frame)
+        records += len(frame.records)
+        size += frame.size
+    return batch
+
+
 class Outbox:
     """Belongs to one event loop. `start` before the first `put`; the log must have been started before.
 
@@ -101,6 +121,8 @@ class Outbox:
         self._fsync_interval_s = fsync_interval_s
         self._memory_bytes = memory_bytes
         self._linger_s = linger_s
+        self._registry = directory / ".registry"
+        """Under this lock directories come and go: nobody finds one before it is locked, or half removed."""
         self._own = directory / self.incarnation
         self._lock = FileLock(self._own / LOCK)
         self._writer = SpoolWriter(self._own, segment_bytes)
@@ -112,6 +134,7 @@ class Outbox:
         self._memory_used = 0
         self._unread: Place | None = None
         """From here on frames are on disk only: memory was full. None: all that is pending is in memory."""
+        self._unread_records = self._unread_bytes = 0
         self._pending_records = 0
         self._pending_bytes = 0
         self._oldest_at_ms: int | None = None
@@ -124,8 +147,16 @@ class Outbox:
     # life cycle
 
     async def start(self) -> None:
-        """Take over what dead incarnations left, open the own spool, and begin to forward."""
-        self._leftovers = await asyncio.to_thread(self._open)
+        """Take over what dead incarnations left, open the own spool, and begin to forward.
+
+        Raises ConfigurationError when the directory cannot be used.
+        """
+        try:
+            self._leftovers = await asyncio.to_thread(self._open)
+        except OSError as error:
+            raise ConfigurationError(
+                f"FINOPS_DATA_DIR is wrong: the spool in {self._directory} cannot be used ({error.strerror})."
+            ) from error
         for leftover in self._leftovers:
             self._pending_records += leftover.records
             self._pending_bytes += leftover.size
@@ -134,30 +165,27 @@ class Outbox:
                 log.error("spool_damaged", producer=leftover.producer, segments=sorted(leftover.damaged))
         self._tasks = [
             asyncio.create_task(self._supervise(self._forward), name="outbox forwarder"),
+            asyncio.create_task(self._supervise(self._replay_all), name="outbox replay"),
             asyncio.create_task(self._supervise(self._sync), name="outbox fsync"),
         ]
 
     def _open(self) -> list[Leftover]:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        registry = FileLock(self._directory / ".registry")
-        # Under this lock nobody finds the new directory before it is locked, and no leftover is adopted twice.
-        registry.acquire(wait=True)
-        try:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with holding(self._registry):
             leftovers = adopt(self._directory)
-            self._own.mkdir()
+            self._own.mkdir(mode=0o700)
             self._lock.acquire()
             self._writer.open()
-        finally:
-            registry.release()
         return leftovers
 
     async def close(self) -> None:
         """Forward what is possible in a few seconds, then let go. What is left stays on disk for the next start."""
         await self.flush(CLOSE_FLUSH_S)
         self._closing.set()
-        forwarder, syncer = self._tasks
+        forwarder, replay, _ = self._tasks
         forwarder.cancel()
-        await asyncio.wait((forwarder, syncer))
+        replay.cancel()
+        await asyncio.wait(self._tasks)
         self._tasks = []
         await asyncio.to_thread(self._release)
 
@@ -165,9 +193,10 @@ class Outbox:
         for leftover in self._leftovers:
             leftover.lock.release()
         self._writer.close()
-        if not self._pending_own:
-            shutil.rmtree(self._own)
-        self._lock.release()
+        with holding(self._registry):
+            if not self._pending_own:
+                shutil.rmtree(self._own)
+            self._lock.release()
 
     @property
     def _pending_own(self) -> bool:
@@ -175,8 +204,11 @@ class Outbox:
 
     # putting
 
-    def put(self, *items: tuple[str, str, AnyEvent]) -> tuple[Position, ...]:
+    def put(self, *items: tuple[str, str, AnyEvent], is_end: bool = False) -> tuple[Position, ...]:
         """Write (topic, key, event) items as one atomic frame; returns where each will stand. Never waits.
+
+        `is_end`: of something whose beginning was put before. The last part of the spool is kept for these, so that
+        what is running when it gets full ends as exactly as it began.
 
         Raises SpoolFull when the limit is reached or the disk is full, RecordTooLarge when one item is over its
         topic's limit; in both cases nothing was written.
@@ -193,7 +225,8 @@ class Outbox:
         at_ms = _now_ms()
         records = tuple(spooled)
         data = frames.encode(at_ms, records)
-        if self._pending_bytes + len(data) > self._limit_bytes:
+        room = self._limit_bytes if is_end else self._limit_bytes - self._limit_bytes // END_SHARE
+        if self._pending_bytes + len(data) > room:
             raise SpoolFull(
                 f"The spool holds {self._pending_bytes} bytes that the event log has not taken yet."
             )
@@ -209,8 +242,10 @@ class Outbox:
         if self._unread is None and self._memory_used + frame.size <= self._memory_bytes:
             self._memory.append(frame)
             self._memory_used += frame.size
-        elif self._unread is None:
-            self._unread = before
+        else:
+            self._unread = self._unread or before
+            self._unread_records += len(frame.records)
+            self._unread_bytes += frame.size
         if not self._work.is_set():
             self._work.set()
 
@@ -249,9 +284,6 @@ class Outbox:
     # forwarding
 
     async def _forward(self) -> None:
-        while self._leftovers:
-            await self._replay(self._leftovers[0])
-            self._leftovers.pop(0)
         loop = asyncio.get_running_loop()
         while True:
             await self._work.wait()
@@ -275,28 +307,25 @@ class Outbox:
         """Frames from memory, or from disk when memory is used up; empty when nothing is pending."""
         if not self._memory and self._unread is not None:
             await self._reload(self._unread)
-        batch: list[Frame] = []
-        records = size = 0
-        while self._memory and records < BATCH_RECORDS and size < BATCH_BYTES:
-            frame = self._memory.popleft()
-            batch.append(frame)
-            records += len(frame.records)
-            size += frame.size
-        self._memory_used -= size
+        batch = _cut(self._memory)
+        self._memory_used -= sum(frame.size for frame in batch)
         return batch
 
     async def _reload(self, place: Place) -> None:
         """Read the next frames that memory had no room for; `put` goes on behind `until` meanwhile."""
         until = self._writer.end
         found, following = await asyncio.to_thread(read_frames, self._own, place, until)
-        if following is None:
-            log.error(
-                "spool_unreadable", producer=self.incarnation, segment=place.segment, offset=place.offset
-            )
-            following = until
         self._memory.extend(found)
-        self._memory_used += sum(frame.size for frame in found)
+        size = sum(frame.size for frame in found)
+        self._memory_used += size
+        self._unread_bytes -= size
+        self._unread_records -= sum(len(frame.records) for frame in found)
+        following = following or until
         self._unread = None if following == self._writer.end else following
+        if self._unread is None and self._unread_records:  # the disk, or somebody, took what we had written
+            log.error("spool_records_lost", producer=self.incarnation, records=self._unread_records)
+            self._forget(self._unread_records, self._unread_bytes)
+            self._unread_records = self._unread_bytes = 0
 
     def _forget(self, records: int, size: int) -> None:
         self._pending_records -= records
@@ -306,21 +335,41 @@ class Outbox:
                 waiter.set_result(None)
             self._flushed.clear()
 
+    async def _replay_all(self) -> None:
+        while self._leftovers:
+            leftover = self._leftovers[0]
+            await self._replay(leftover)
+            try:
+                await _to_the_end(self._remove, leftover)
+            except OSError as error:  # all of it is in the log, and nobody adopts it while this process lives
+                log.error("spool_not_removed", producer=leftover.producer, error=error.strerror)
+            self._leftovers.pop(0)
+            log.info("spool_replayed", producer=leftover.producer, records=leftover.records)
+
     async def _replay(self, leftover: Leftover) -> None:
         while True:
             found, following = await asyncio.to_thread(read_frames, leftover.directory, leftover.place)
-            if found:
-                self._oldest_at_ms = found[0].at_ms
-                records = _to_new_records(leftover.producer, found)
+            waiting = deque(found)
+            while waiting:
+                batch = _cut(waiting)
+                self._oldest_at_ms = batch[0].at_ms
+                records = [self._placed(record) for record in _to_new_records(leftover.producer, batch)]
                 await self.delivery.deliver(records)
-                await _to_the_end(leftover.acknowledge, found[-1].end)
-                self._forget(len(records), sum(frame.size for frame in found))
+                leftover.place = batch[-1].end
+                await _to_the_end(leftover.acknowledge, leftover.place)
+                self._forget(len(records), sum(frame.size for frame in batch))
             if following is None:
                 break
             leftover.place = following
         self._oldest_at_ms = None
-        await _to_the_end(leftover.remove)
-        log.info("spool_replayed", producer=leftover.producer, records=leftover.records)
+
+    def _placed(self, record: NewRecord) -> NewRecord:
+        """The record in its partition of this log, which may be another one than that it was meant for."""
+        return replace(record, partition=partition_for(record.key, self._log.partitions(record.topic)))
+
+    def _remove(self, leftover: Leftover) -> None:
+        with holding(self._registry):
+            leftover.remove()
 
     # supervision
 
@@ -347,9 +396,9 @@ class Outbox:
             await asyncio.sleep(RESTART_S)
 
 
-async def _to_the_end(work: Callable[..., None], *arguments: Place) -> None:
+async def _to_the_end(work: Callable[[Argument], None], argument: Argument) -> None:
     """Run `work` in a thread; a cancellation waits for it, so that nothing goes on behind `close`."""
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    running = asyncio.ensure_future(asyncio.to_thread(work, argument))
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:

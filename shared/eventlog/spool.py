@@ -7,11 +7,13 @@
 
 import os
 import struct
+from collections import deque
 from pathlib import Path
 from zlib import crc32
 
 from shared.errors import SpoolFull
 from shared.eventlog.spool_frames import HEAD_BYTES, Frame, Place, needed, scan
+from shared.telemetry import get_logger
 
 SUFFIX = ".spool"
 LOCK = "lock"
@@ -19,6 +21,8 @@ MARK = "acknowledged"
 CHUNK_BYTES = 4 * 1_048_576
 _MARK = struct.Struct("<QQ")
 _CHECK = struct.Struct("<I")
+
+log = get_logger("outbox")
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -79,6 +83,15 @@ def encode_mark(place: Place) -> bytes:
     return body + _CHECK.pack(crc32(body))
 
 
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` durable: the fsync of a new file alone need not."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 class SpoolWriter:
     """Appends frames with one `write` each. What `append` returned for survives the death of the process."""
 
@@ -90,14 +103,19 @@ class SpoolWriter:
         self._number = 0
         self._offset = 0
         self._fd = -1
-        self._finished: list[int] = []
+        self._finished: deque[int] = deque()
         """Files of full segments that still wait for their fsync."""
         self._dirty = False
+        self._listed = 0
+        """The newest segment whose name is durable."""
         self._mark_fd = -1
+        self._mark_fails = False
 
     def open(self) -> None:
         self._mark_fd = os.open(self.directory / MARK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._next_segment()
+        for folder in (self.directory.parent, self.directory.parent.parent):
+            sync_directory(folder)
 
     @property
     def end(self) -> Place:
@@ -127,27 +145,49 @@ class SpoolWriter:
         if self._fd >= 0:
             self._finished.append(self._fd)
         self._fd, self._number, self._offset = fd, self._number + 1, 0
+        self._dirty = True
 
     def acknowledge(self, place: Place) -> None:
-        """Everything before `place` is in the log: move the mark, delete the segments it has passed."""
-        os.pwrite(self._mark_fd, encode_mark(place), 0)
-        while self._first < place.segment:
-            segment_path(self.directory, self._first).unlink(missing_ok=True)
-            self._first += 1
+        """Everything before `place` is in the log: delete the segments that are passed, move the mark.
+
+        Both only spare a successor what it would send again for nothing. So a disk that is full, or gone, stops
+        nothing here; deleting comes first, as it makes room.
+        """
+        try:
+            while self._first < place.segment:
+                segment_path(self.directory, self._first).unlink(missing_ok=True)
+                self._first += 1
+            os.pwrite(self._mark_fd, encode_mark(place), 0)
+        except OSError as error:
+            if not self._mark_fails:
+                log.warning("spool_not_marked", directory=str(self.directory), error=error.strerror)
+            self._mark_fails = True
+        else:
+            self._mark_fails = False
 
     @property
     def dirty(self) -> bool:
         return self._dirty
 
     def sync(self) -> None:
-        """fsync what was written. For a thread; `append` may go on meanwhile, `close` must not be called."""
+        """fsync what was written. For a thread; `append` may go on meanwhile, `close` must not be called.
+
+        After an OSError the next call does the rest.
+        """
         self._dirty = False
-        finished, current = self._finished[:], self._fd
-        os.fsync(current)
-        for fd in finished:
-            os.fsync(fd)
-            os.close(fd)
-        del self._finished[: len(finished)]
+        # In this order: a segment that gets full from here on is left to the next call, and its file stays open.
+        finished, current, number = len(self._finished), self._fd, self._number
+        try:
+            if number > self._listed:
+                sync_directory(self.directory)
+                self._listed = number
+            for _ in range(finished):
+                os.fsync(self._finished[0])
+                os.close(self._finished.popleft())
+            os.fsync(current)
+        except OSError:
+            self._dirty = True
+            raise
 
     def close(self) -> None:
         self.sync()

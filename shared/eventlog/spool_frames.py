@@ -79,6 +79,9 @@ def needed(data: bytes) -> int:
     return HEAD_BYTES + length
 
 
-def is_torn(rest: bytes) -> bool:
-    """Whether what follows the last whole frame is just a write that a crash cut short, or zeros of a power cut."""
-    return needed(rest) > len(rest) or not any(rest)
+def is_torn(rest: bytes, size: int) -> bool:
+    """Whether what follows the last whole frame is just a write that a crash cut short, or zeros of a power cut.
+
+    `size` is its length in the file, `rest` the beginning of it.
+    """
+    return needed(rest) > size or not any(rest)

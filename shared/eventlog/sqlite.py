@@ -59,8 +59,7 @@ class SqliteEventLog:
 
     async def start(self) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._instance.acquire()
+            await asyncio.to_thread(self._prepare_files)
         except OSError as error:
             raise LogUnavailable(f"The event log {self._path} cannot be opened: {error.strerror}.") from error
         watch = Watch()
@@ -85,6 +84,16 @@ class SqliteEventLog:
         self._upkeep_task = asyncio.create_task(
             self.upkeep.run(self._upkeep_interval_s), name="event log upkeep"
         )
+
+    def _prepare_files(self) -> None:
+        """The file, for its owner's eyes only; the lock that says this process lives; no such locks of dead ones."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._instance.acquire(wait=True)
+        for path in self._path.parent.glob(f"{self._path.name}.*.instance"):
+            left_behind = FileLock(path)
+            if path != self._instance.path and left_behind.acquire():
+                left_behind.release(remove=True)
 
     async def close(self) -> None:
         engine, self._engine = self._engine, None

@@ -111,8 +111,8 @@ class SqliteThread:
         assert self._idle is not None
         try:
             self._idle(connection)
-        except sqlite3.OperationalError as error:
-            # Busy or briefly unreadable: the next look, some milliseconds later, sees the same change.
+        except sqlite3.Error as error:
+            # Busy or unreadable: the next look, some milliseconds later, sees the same change.
             logger.warning("Cannot look for changes in %s: %s", self._path, error)
 
     def _handle(self, connection: sqlite3.Connection, first: _Waiting) -> None:
@@ -176,11 +176,17 @@ class SqliteWriter(SqliteThread):
             outcomes = [self._attempt(connection, waiting) for waiting in group]
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - supervisor of the thread: every awaiting caller gets the error
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            self._roll_back(connection)
             failure = self._unavailable(error)
             return [(future, None, failure) for _, future in group]
         return outcomes
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:  # the next BEGIN fails for it, and it is tried again then
+            logger.warning("A transaction on %s cannot be rolled back yet: %s", self._path, error)
 
 
 def _resolve(outcomes: list[_Outcome]) -> None:

@@ -41,11 +41,10 @@ class Upkeep:
         """Rounds for ever. A round that fails is logged; the next one does its work."""
         while True:
             await asyncio.sleep(interval_s)
-            if not self.lock.held and not self.lock.acquire():
-                continue
             try:
-                await self.round()
-            except LogUnavailable as error:
+                if self.lock.held or self.lock.acquire():
+                    await self.round()
+            except (LogUnavailable, OSError) as error:
                 logger.warning("Retention and compaction will be tried again: %s", error)
 
     async def round(self) -> int:

@@ -112,6 +112,25 @@ async def test_a_unix_socket_is_private_and_replaces_one_that_a_killed_process_l
     assert not path.exists()
 
 
+async def test_a_unix_socket_takes_the_place_of_nothing_that_is_used(tmp_path: Path) -> None:
+    document, socket_file = tmp_path / "document", tmp_path / "finops.sock"
+    document.write_text("precious")
+    with pytest.raises(
+        ConfigurationError, match=r"FINOPS_UDS is wrong: .*document is there and is no socket"
+    ):
+        bind(Settings(uds=str(document)))
+    with pytest.raises(ConfigurationError, match=r"FINOPS_UDS is wrong: .* cannot be opened"):
+        bind(Settings(uds=str(tmp_path / ("long" * 40))))
+
+    async with serving(app(Stream()), Settings(uds=str(socket_file))):
+        with pytest.raises(ConfigurationError, match=r"finops\.sock is in use by another program"):
+            bind(Settings(uds=str(socket_file)))
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(socket_file))) as client:
+            assert (await client.get("http://finops/hello")).status_code == 207
+
+    assert document.read_text() == "precious"
+
+
 @asynccontextmanager
 async def proxied(path: Path, stream: Stream | None = None) -> AsyncIterator[str]:
     """A proxy in front of a Unix socket; with `stream` there is a server behind it."""

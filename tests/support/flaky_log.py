@@ -16,10 +16,11 @@ class FlakyLog(SqliteEventLog):
     away = False
     write_then_fail = False
     failures: list[FinOpsError]
-    attempts = 0
+    most_records = 0
+    """Of one append."""
 
     async def append(self, records: Sequence[NewRecord]) -> Sequence[int]:
-        self.attempts += 1
+        self.most_records = max(self.most_records, len(records))
         pending = getattr(self, "failures", [])
         error = pending.pop(0) if pending else LogUnavailable("away") if self.away else None
         if error is None:

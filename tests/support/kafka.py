@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -70,14 +70,26 @@ class KafkaBroker:
     """One broker with its controller in one process (KRaft). Use as a context manager or call start and close.
 
     `directory` holds its data and `broker.log`; without one a temporary folder is made and removed by `close`.
+    `listeners` are more doors beside the open one: name -> protocol; `ports` says where they are. Their settings,
+    and whatever else the broker is to be told, are `settings`.
     """
 
-    def __init__(self, directory: Path | None = None, *, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        format_arguments: Sequence[str] = (),
+    ) -> None:
         self._temporary = directory is None
         self.directory = Path(tempfile.mkdtemp(prefix="finops-kafka-")) if directory is None else directory
         self.port = free_port()
         self._controller_port = free_port()
         self._extra = settings or {}
+        self._protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
+        self.ports = {name: self.port if name == "PLAINTEXT" else free_port() for name in self._protocols}
+        self._format_arguments = format_arguments
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -108,7 +120,16 @@ class KafkaBroker:
         if not (self.directory / "data" / "meta.properties").exists():
             # a first byte of 0 keeps it from beginning with "-", which the tool would take for an option
             cluster_id = urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
-            self._java(jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(settings))
+            self._java(
+                jars,
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                cluster_id,
+                "-c",
+                str(settings),
+                *self._format_arguments,
+            )
         with (self.directory / "broker.log").open("ab") as output:
             self._process = subprocess.Popen(
                 self._command(jars, "kafka.Kafka", str(settings)),
@@ -144,14 +165,16 @@ class KafkaBroker:
             process.wait(10)
 
     def _write_settings(self) -> Path:
+        doors = ",".join(f"{name}://127.0.0.1:{port}" for name, port in self.ports.items())
+        protocols = {**self._protocols, "CONTROLLER": "PLAINTEXT"}
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listeners": f"{doors},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": doors,
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(":".join(pair) for pair in protocols.items()),
             "log.dirs": str(self.directory / "data"),
             "offsets.topic.replication.factor": "1",
             "offsets.topic.num.partitions": "4",

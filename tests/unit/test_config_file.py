@@ -60,6 +60,12 @@ def test_a_whole_file_is_read_into_the_domain_s_units() -> None:
     ]
 
 
+def test_a_date_in_metadata_stays_what_was_written() -> None:
+    config = parse_config("virtual_keys: [{name: a, key: env.K, metadata: {since: 2026-01-31}}]")
+
+    assert config.virtual_keys[0].metadata == {"since": "2026-01-31"}
+
+
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "providers:\nvirtual_keys:\nteams:\nprices:\n"])
 def test_an_empty_file_and_empty_sections_ask_for_nothing(text: str) -> None:
     assert parse_config(text) == ConfigFile()
@@ -134,6 +140,20 @@ def test_an_empty_file_and_empty_sections_ask_for_nothing(text: str) -> None:
             "virtual_keys: [{name: a, key: env.K, expires_at: 2030-01-01T00:00:00}]",
             "finops.yaml is wrong: virtual_keys[0].expires_at must name its time zone",
         ),
+        (
+            "virtual_keys: [{name: a, key: env.K, expires_at: 2030-02-30T00:00:00Z}]",
+            "finops.yaml is wrong: virtual_keys[0].expires_at must be an RFC 3339 time",
+        ),
+        (
+            "virtual_keys: [{name: a, key: env.K, expires_at: 2030-13-01}]",
+            "finops.yaml is wrong: virtual_keys[0].expires_at must be an RFC 3339 time",
+        ),
+        (
+            "providers: {m: {timeouts: {connect: .inf}}}",
+            "finops.yaml is wrong: providers.m.timeouts.connect should be less than or equal to",
+        ),
+        ("teams: !!int many", "finops.yaml is not valid YAML: invalid literal for int()"),
+        ("[" * 3_000, "finops.yaml is not valid YAML: maximum recursion depth"),
         (
             "virtual_keys: [{name: a, key: env.K}, {name: b, key: env.K}]",
             "finops.yaml is wrong: virtual_keys must not use one key twice.",

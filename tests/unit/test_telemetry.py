@@ -12,7 +12,20 @@ from prometheus_client import Counter
 
 from shared.telemetry import FewRepeats, configure_logging, get_logger, metrics_response, new_registry
 
-SECRETS = ("sk-fo-0123456789abcdefghij", "sk-proj-abc_DEF-123456", "bearer abcdefgh12345678")
+SECRETS = (
+    "sk-fo-0123456789abcdefghij",
+    "sk-proj-abc_DEF-123456",
+    "sk-ant-api03-abc_DEF-123456",
+    "bearer abcdefgh12345678",
+    "fo-admin-0123456789abcdefghij",
+    "gsk_0123456789abcdefghij",
+    "xai-0123456789abcdefghij",
+    "hf_0123456789abcdefghij",
+    "r8_0123456789abcdefghij",
+    "AIzaSy0123456789abcdefghij",
+    "pplx-0123456789abcdefghij",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +70,41 @@ def test_a_secret_never_reaches_a_line(secret: str) -> None:
     configure_logging("debug", stream=stream)
 
     get_logger("here").info("called", header=f"Authorization: {secret}", url=f"http://x/?key={secret}")
+    get_logger("here").info("called", headers={"a": [secret]}, error=ValueError(secret), raw=secret.encode())
     logging.getLogger("library").warning("sent %s", secret)
+    try:
+        raise KeyError(f"\n{secret}")
+    except KeyError:
+        get_logger("here").exception("failed")
 
     assert secret.split()[-1] not in stream.getvalue()
-    assert stream.getvalue().count("[cut]") == 3
+    assert stream.getvalue().count("[cut]") >= 7
+
+
+def test_the_password_in_an_address_never_reaches_a_line() -> None:
+    stream = io.StringIO()
+    configure_logging("info", stream=stream)
+
+    get_logger("here").info("connecting", url="clickhouse://user:geheim@host:8123/db")
+
+    (line,) = lines(stream)
+    assert line["url"] == "clickhouse://user:[cut]@host:8123/db"
+
+
+def test_what_is_no_secret_stays_as_it_was() -> None:
+    stream = io.StringIO()
+    configure_logging("info", stream=stream)
+
+    get_logger("here").info(
+        "as it is", at="http://host:8123/a@b", of=("task-force", 1, None, 2.5), id="hf_short"
+    )
+
+    (line,) = lines(stream)
+    assert (line["at"], line["of"], line["id"]) == (
+        "http://host:8123/a@b",
+        ["task-force", 1, None, 2.5],
+        "hf_short",
+    )
 
 
 def test_two_services_may_have_metrics_of_the_same_name() -> None:

@@ -50,7 +50,6 @@ async def test_start_returns_when_everything_that_was_there_is_applied(log: Flak
 
     await follower.start()
     assert len(seen) == 2_510
-    assert follower.last_record_at is not None
     await log.append(numbered([99], partition=1))
     await eventually(lambda: len(seen) == 2_511)
     await follower.close()
@@ -63,7 +62,6 @@ async def test_an_empty_topic_is_ready_at_once(log: FlakyLog) -> None:
 
     await follower.start(5)
 
-    assert follower.last_record_at is None
     await follower.close()
 
 
@@ -80,14 +78,13 @@ async def test_it_goes_on_where_it_stood_after_the_log_was_away(interrupted: Int
 
     assert numbers(seen) == list(range(8))
     assert interrupted.follows == [{}, {0: 5}]
-    assert follower.interruptions == 1
 
 
 async def test_a_log_that_stays_away_fails_the_start_in_time(interrupted: Interrupted) -> None:
     interrupted.stuck = True
     follower = Follower(interrupted, USAGE, lambda _: None)
 
-    with pytest.raises(LogUnavailable, match=r"finops\.usage"):
+    with pytest.raises(LogUnavailable, match=r"finops\.usage .* within 0\.3 s: away"):
         await follower.start(0.3)
 
 

@@ -5,6 +5,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from shared.errors import ConfigurationError, LogUnavailable, RecordTooLarge
-from shared.eventlog import kafka_group
+from shared.eventlog import kafka_group, kafka_reader
 from shared.eventlog.kafka import KafkaEventLog
 from shared.eventlog.kafka_connection import KafkaConnection
+from shared.eventlog.kafka_group import KafkaConsumer
 from shared.eventlog.outbox import Outbox
 from shared.topics import DAY_MS, REQUESTS, SPEND, USAGE, TopicSpec, topic_specs
 from tests.support.eventlog import Recorder, collect, new_record, numbered, numbers, poll_until
@@ -61,10 +63,15 @@ def own_broker() -> Iterator[KafkaBroker]:
 
 
 def log_on(
-    bootstrap: str, prefix: str = "", *, start_timeout_s: float = 30.0, append_timeout_s: float = 30.0
+    bootstrap: str,
+    prefix: str = "",
+    *,
+    start_timeout_s: float = 30.0,
+    append_timeout_s: float = 30.0,
+    request_timeout_s: float = 15.0,
 ) -> KafkaEventLog:
     return KafkaEventLog(
-        KafkaConnection((bootstrap,)),
+        KafkaConnection((bootstrap,), request_timeout_s=request_timeout_s),
         specs(),
         topic_prefix=prefix,
         start_timeout_s=start_timeout_s,
@@ -202,22 +209,35 @@ async def test_a_compacted_topic_keeps_last_values_and_its_end_is_reached_over_t
         await log.close()
 
 
-async def test_polling_says_that_the_brokers_are_away_and_goes_on_when_they_are_back(
+async def test_polling_and_following_say_that_the_brokers_are_away_and_goes_on_when_they_are_back(
     own_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_group, "PROBE_AFTER_S", 0.5)
     monkeypatch.setattr(kafka_group, "PROBE_TIMEOUT_S", 1.0)
-    log = log_on(own_broker.bootstrap, append_timeout_s=30.0)
+    monkeypatch.setattr(kafka_reader, "PROBE_AFTER_MS", 1_000)
+    log = log_on(own_broker.bootstrap, append_timeout_s=30.0, request_timeout_s=1.0)
+    caught_up = asyncio.Event()
+
+    async def mark() -> None:
+        caught_up.set()
+
     await log.start()
     try:
         async with log.consumer("g", [USAGE], Recorder()) as consumer:
             await log.append(numbered([1]))
             assert numbers(await poll_until(consumer, 1)) == [1]
+            following = asyncio.create_task(collect(log.follow(USAGE, {}, caught_up=mark)))
+            await asyncio.wait_for(caught_up.wait(), 10)
+            leaving = AsyncExitStack()
+            await poll_until(await leaving.enter_async_context(log.consumer("h", [USAGE], Recorder())), 1)
             await asyncio.to_thread(own_broker.kill)
             with pytest.raises(LogUnavailable, match="lag of g"):
                 async with asyncio.timeout(10):
                     while True:
                         await consumer.poll(0.1, 10)
+            with pytest.raises(LogUnavailable, match="following"):
+                await following
+            await leaving.aclose()  # nobody cancelled anything: neither here nor above
             await asyncio.to_thread(own_broker.start)
             await log.append(numbered([2]))
             found: list[int] = []
@@ -227,6 +247,58 @@ async def test_polling_says_that_the_brokers_are_away_and_goes_on_when_they_are_
                         found.extend(numbers(await consumer.poll(0.5, 10)))
                     except LogUnavailable:
                         continue
+    finally:
+        await log.close()
+
+
+async def test_a_client_that_gets_none_of_what_is_there_is_given_up_for_a_new_one(
+    kafka_bootstrap: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_group, "PROBE_AFTER_S", 0.3)
+    monkeypatch.setattr(kafka_group, "STUCK_AFTER_S", 1.0)
+    log = log_on(kafka_bootstrap, prefix)
+    await log.start()
+    consumer = KafkaConsumer(
+        KafkaConnection((kafka_bootstrap,)), log._reader, prefix, "g", [USAGE], Recorder(), "", 10
+    )
+    try:
+        async with consumer:
+            await log.append(numbered([1]))
+            assert numbers(await poll_until(consumer, 1)) == [1]
+            await consumer.commit({(USAGE, 0): 1})
+            assert consumer._client is not None
+            hung = consumer._client
+            hung.pause(*hung.assignment())  # behind the back of its owner: what a hanging fetcher looks like
+            await log.append(numbered([2]))
+            with pytest.raises(LogUnavailable, match="got none of 1 records"):
+                async with asyncio.timeout(10):
+                    while True:
+                        assert await consumer.poll(0.02, 10) == []
+            assert numbers(await poll_until(consumer, 1)) == [2]
+    finally:
+        await log.close()
+
+
+async def test_a_quiet_topic_is_not_taken_for_a_hanging_client(
+    kafka_bootstrap: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_group, "PROBE_AFTER_S", 0.05)
+    monkeypatch.setattr(kafka_group, "STUCK_AFTER_S", 0.2)
+    log = log_on(kafka_bootstrap, prefix)
+    await log.start()
+    consumer = KafkaConsumer(
+        KafkaConnection((kafka_bootstrap,)), log._reader, prefix, "g", [USAGE], Recorder(), "", 10
+    )
+    try:
+        async with consumer:
+            await log.append(numbered([1]))
+            assert numbers(await poll_until(consumer, 1)) == [1]
+            client = consumer._client
+            for _ in range(20):
+                assert await consumer.poll(0.05, 10) == []
+            await log.append(numbered([2]))
+            assert numbers(await poll_until(consumer, 1)) == [2]
+            assert consumer._client is client
     finally:
         await log.close()
 
@@ -254,6 +326,16 @@ async def _cut(admin: AIOKafkaAdminClient, topic: str, before: int) -> None:
             {"retention.ms": "-1", "max.message.bytes": "1000"},
             r"max\.message\.bytes=1000, but finops needs 1114112",
         ),
+        (
+            3,
+            {"retention.ms": "-1", "max.message.bytes": "9000000", "retention.bytes": "1000000"},
+            r"retention\.bytes=1000000, but finops needs -1",
+        ),
+        (
+            3,
+            {"retention.ms": "-1", "max.message.bytes": "9000000", "min.insync.replicas": "2"},
+            r"min\.insync\.replicas=2, but finops needs 1",
+        ),
     ],
 )
 async def test_a_topic_made_otherwise_is_refused_with_what_to_change(
@@ -277,6 +359,36 @@ async def test_more_replicas_than_brokers_are_refused(kafka_bootstrap: str, pref
 
     with pytest.raises(ConfigurationError, match="FINOPS_REPLICATION_FACTOR is 5"):
         await log.start()
+
+
+async def test_fewer_copies_than_asked_for_are_refused_before_anything_else_about_them(
+    kafka_bootstrap: str, prefix: str
+) -> None:
+    one_copy = log_on(kafka_bootstrap, prefix)
+    await one_copy.start()
+    await one_copy.close()
+    three = KafkaEventLog(
+        KafkaConnection((kafka_bootstrap,)), specs(), topic_prefix=prefix, replication_factor=3
+    )
+
+    with pytest.raises(ConfigurationError, match="has 1 copies .* instead of 3.*FINOPS_REPLICATION_FACTOR=1"):
+        await three.start()
+
+
+async def test_a_topic_that_keeps_records_longer_than_was_set_is_said(
+    kafka_bootstrap: str, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = log_on(kafka_bootstrap, prefix)
+    await log.start()
+    await log.close()
+    assert "keeps records" not in caplog.text
+    shorter = topic_specs(PARTITIONS, usage_retention_ms=90 * DAY_MS, requests_retention_ms=DAY_MS)
+    log = KafkaEventLog(KafkaConnection((kafka_bootstrap,)), shorter, topic_prefix=prefix)
+    await log.start()
+    await log.close()
+
+    assert f"{prefix}{REQUESTS} keeps records for 604800000 ms, longer than the 86400000 ms" in caplog.text
+    assert f"--add-config retention.ms={DAY_MS}" in caplog.text
 
 
 async def test_two_services_may_make_the_topics_at_the_same_moment(kafka_bootstrap: str, prefix: str) -> None:

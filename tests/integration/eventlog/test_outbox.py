@@ -2,69 +2,24 @@
 
 import asyncio
 import base64
+import errno
 import os
-import signal
-import sys
+import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from shared.errors import LogUnavailable, RecordTooLarge, SpoolFull
+from shared.errors import ConfigurationError, LogUnavailable, RecordTooLarge, SpoolFull
 from shared.eventlog.dead_letters import DeadLetter
 from shared.eventlog.outbox import Outbox, Position
-from shared.eventlog.port import EventLog, Record
-from shared.events import RequestLogged, RequestStarted, decode
-from shared.topics import DEAD_LETTERS, REQUESTS, USAGE, partition_for
-from tests.support.eventlog import collect
+from shared.events import RequestStarted, decode
+from shared.topics import DEAD_LETTERS, USAGE, partition_for
 from tests.support.eventually import eventually
 from tests.support.flaky_log import FlakyLog
+from tests.support.outbox import MIB, assert_in_order, everything, ids, open_outbox
 from tests.support.outbox_events import logged, started
-
-MIB = 1_048_576
-REPOSITORY = Path(__file__).resolve().parents[3]
-
-
-@asynccontextmanager
-async def open_outbox(
-    log: EventLog, directory: Path, *, limit_bytes: int = 64 * MIB, **options: float
-) -> AsyncIterator[Outbox]:
-    outbox = Outbox(log, directory, limit_bytes=limit_bytes, fsync_interval_s=0.05, **options)  # type: ignore[arg-type]  # sizes are ints
-    await outbox.start()
-    try:
-        yield outbox
-    finally:
-        await outbox.close()
-
-
-async def everything(log: EventLog, *topics: str) -> list[Record]:
-    records: list[Record] = []
-    for topic in topics or (USAGE, REQUESTS):
-        for partition, end in (await log.end_offsets(topic)).items():
-            records.extend(await collect(log.read(topic, partition, 0, end)))
-    return records
-
-
-def ids(records: list[Record]) -> set[str]:
-    events = [decode(record.value or b"") for record in records]
-    return {event.request_id for event in events if isinstance(event, RequestStarted | RequestLogged)}
-
-
-def assert_in_order(records: list[Record]) -> None:
-    """Along each partition, dropping replays as readers do leaves every record of a producer, in rising order."""
-    kept: dict[tuple[str, int, str], list[int]] = {}
-    everything_seen: dict[tuple[str, int, str], set[int]] = {}
-    for record in records:
-        lane = (record.topic, record.partition, record.headers["producer"])
-        seq = int(record.headers["seq"])
-        everything_seen.setdefault(lane, set()).add(seq)
-        rising = kept.setdefault(lane, [])
-        if not rising or seq > rising[-1]:
-            rising.append(seq)
-    assert kept == {lane: sorted(seqs) for lane, seqs in everything_seen.items()}
 
 
 async def test_what_is_put_arrives_with_its_identity(log: FlakyLog, tmp_path: Path) -> None:
@@ -154,6 +109,24 @@ async def test_a_full_spool_refuses_and_takes_again_when_there_is_room(log: Flak
         assert outbox.put(started(999))[0].seq == count + 1
 
 
+async def test_a_spool_that_is_full_for_what_begins_has_room_for_what_ends(
+    log: FlakyLog, tmp_path: Path
+) -> None:
+    async with open_outbox(log, tmp_path / "spool", limit_bytes=100_000) as outbox:
+        log.away = True
+        with pytest.raises(SpoolFull):
+            for number in range(1_000):
+                outbox.put(logged(number))
+        full_at = outbox.pending_bytes
+        outbox.put(logged(1_001), is_end=True)
+        with pytest.raises(SpoolFull):
+            for number in range(2_000, 3_000):
+                outbox.put(logged(number), is_end=True)
+        assert 90_000 < full_at < 94_000 < outbox.pending_bytes <= 100_000
+        log.away = False
+        assert await outbox.flush(10)
+
+
 async def test_a_disk_that_takes_no_more_refuses_the_put_whole(
     log: FlakyLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,128 +182,44 @@ async def test_a_record_that_the_log_finds_too_large_goes_to_the_dead_letters(
     assert outbox.delivery.dead_letters == 1
 
 
-async def test_what_was_left_is_replayed_with_its_original_identity(log: FlakyLog, tmp_path: Path) -> None:
-    log.away = True
-    first = Outbox(log, tmp_path / "spool", limit_bytes=MIB, fsync_interval_s=0.05)
-    await first.start()
-    for number in range(20):
-        first.put(started(number))
-    await _vanish(first)
-    log.away = False
-
-    async with open_outbox(log, tmp_path / "spool") as second:
-        assert second.pending_records >= 20
-        second.put(started(100))
-        assert await second.flush(10)
-        records = await everything(log)
-        assert not (tmp_path / "spool" / first.incarnation).exists()
-
-    assert {
-        record.headers["seq"] for record in records if record.headers["producer"] == first.incarnation
-    } == {str(seq) for seq in range(1, 21)}
-    assert ids(records) == {f"req_{number}" for number in [*range(20), 100]}
-    assert_in_order(records)
-
-
-@pytest.mark.parametrize(
-    ("tail", "kept"),
-    [
-        (b"\x50\x00\x00\x00torn", False),  # a write that the crash cut short: never promised
-        (bytes(300), False),  # zeros of a power cut
-        (b"\x04\x00\x00\x00\x01\x02\x03\x04rot!and more", True),  # neither: somebody must look at it
-    ],
-)
-async def test_bytes_after_the_last_frame_cost_nothing_that_was_promised(
-    log: FlakyLog, tmp_path: Path, tail: bytes, kept: bool
+async def test_a_disk_without_room_for_the_mark_stops_nothing_and_repeats_nothing(
+    log: FlakyLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log.away = True
-    first = Outbox(log, tmp_path / "spool", limit_bytes=MIB, fsync_interval_s=0.05)
-    await first.start()
-    for number in range(5):
-        first.put(started(number))
-    await _vanish(first)
-    segment = tmp_path / "spool" / first.incarnation / "00000001.spool"
-    with segment.open("ab") as file:
-        file.write(tail)
-    log.away = False
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    async with open_outbox(log, tmp_path / "spool") as second:
-        assert await second.flush(10)
-        assert ids(await everything(log)) == {f"req_{number}" for number in range(5)}
+    async with open_outbox(log, tmp_path / "spool", segment_bytes=5_000) as outbox:
+        monkeypatch.setattr(os, "pwrite", no_room)
+        for number in range(20):
+            outbox.put(logged(number))
+        assert await outbox.flush(10)
+        own = tmp_path / "spool" / outbox.incarnation
+        await eventually(lambda: len(list(own.glob("*.spool"))) == 1)
 
-    aside = [path.name for path in (tmp_path / "spool").glob("*.damaged")]
-    assert aside == ([f"{first.incarnation}-00000001.damaged"] if kept else [])
+    assert len(await everything(log)) == 20
 
 
-async def test_a_living_neighbour_is_left_alone(log: FlakyLog, tmp_path: Path) -> None:
-    async with open_outbox(log, tmp_path / "spool") as first:
+async def test_what_vanishes_from_the_disk_is_said_and_waited_for_no_longer(
+    log: FlakyLog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_outbox(log, tmp_path / "spool", memory_bytes=6_000, segment_bytes=5_000) as outbox:
         log.away = True
-        first.put(started(1))
-        async with open_outbox(log, tmp_path / "spool") as second:
-            assert second.pending_records == 0
-            log.away = False
-            assert await first.flush(10)
+        for number in range(20):
+            outbox.put(logged(number))
+        segments = sorted((tmp_path / "spool" / outbox.incarnation).glob("*.spool"))
+        for segment in segments[3:6]:
+            segment.unlink()
+        log.away = False
+        assert await outbox.flush(10)
+        assert (outbox.pending_records, outbox.pending_bytes) == (0, 0)
+        found = len(await everything(log))
+
+    assert 0 < found < 20
+    assert f"records={20 - found}" in re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
 
 
-CHILD = """
-import asyncio, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from shared.eventlog.dead_letters import DeadLetter
-from shared.eventlog.outbox import Outbox
-from shared.eventlog.sqlite import SqliteEventLog
-from shared.topics import topic_specs
-from tests.support.outbox_events import logged, started
+async def test_a_directory_that_cannot_be_used_is_one_sentence(log: FlakyLog, tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("in the way")
 
-async def main(root):
-    log = SqliteEventLog(root / "events.db", topic_specs(4, usage_retention_ms=-1, requests_retention_ms=-1))
-    await log.start()
-    outbox = Outbox(log, root / "spool", limit_bytes=1 << 30, fsync_interval_s=0.2)
-    await outbox.start()
-    for number in range(1_000_000):
-        outbox.put(started(number), logged(number))
-        sys.stdout.write(f"{number}\\n")
-        sys.stdout.flush()
-        if number % 7 == 0:
-            await asyncio.sleep(0)
-
-asyncio.run(main(Path(sys.argv[1])))
-"""
-
-
-@pytest.mark.parametrize("after", [50, 700])
-async def test_after_kill_9_nothing_that_put_returned_for_is_lost(
-    log: FlakyLog, tmp_path: Path, after: int
-) -> None:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, str(tmp_path), str(REPOSITORY), stdout=asyncio.subprocess.PIPE
-    )
-    assert child.stdout is not None
-    promised = -1
-    while promised < after:
-        promised = int(await asyncio.wait_for(child.stdout.readline(), 30))
-    child.send_signal(signal.SIGKILL)
-    rest = await child.stdout.read()
-    await child.wait()
-    complete = rest[: rest.rfind(b"\n") + 1].split()
-    if complete:
-        promised = int(complete[-1])
-
-    async with open_outbox(log, tmp_path / "spool") as outbox:
-        assert await outbox.flush(20)
-        records = await everything(log)
-
-    for topic in (USAGE, REQUESTS):
-        found = ids([record for record in records if record.topic == topic])
-        assert found >= {f"req_{number}" for number in range(promised + 1)}
-    assert_in_order(records)
-
-
-async def _vanish(outbox: Outbox) -> None:
-    """What a crash leaves: the files as they are, and no lock."""
-    for task in outbox._tasks:
-        task.cancel()
-    await asyncio.wait(outbox._tasks)
-    outbox._tasks = []
-    outbox._writer.close()
-    outbox._lock.release()
+    with pytest.raises(ConfigurationError, match=r"FINOPS_DATA_DIR is wrong: the spool in .*spool"):
+        await Outbox(log, tmp_path / "spool", limit_bytes=MIB, fsync_interval_s=0.05).start()

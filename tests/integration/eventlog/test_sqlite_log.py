@@ -1,6 +1,7 @@
 """What only the SQLite log has: several processes on one file, retention, compaction, sessions, durability."""
 
 import asyncio
+import errno
 import signal
 import sqlite3
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigurationError, Fenced, LogUnavailable
+from shared.eventlog.file_lock import FileLock
 from shared.eventlog.sqlite import SqliteEventLog
+from shared.eventlog.sqlite_thread import SqliteReader, SqliteWriter
 from shared.topics import DAY_MS, SPEND, USAGE, TopicSpec, topic_specs
 from tests.support.eventlog import Recorder, collect, new_record, numbered, numbers, poll_until
 from tests.support.eventually import eventually
@@ -255,6 +258,72 @@ async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="format 99"):
         await SqliteEventLog(path, specs()).start()
+
+
+async def test_only_its_owner_may_read_it_and_dead_processes_leave_no_files(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "events.db"
+    path.parent.mkdir()
+    process = await child(path, "append-for-ever")
+    assert process.stdout is not None
+    await asyncio.wait_for(process.stdout.readline(), 30)
+    process.kill()
+    await process.communicate()
+    assert len(list(path.parent.glob("*.instance"))) == 1
+
+    async with opened(path) as log, opened(path):
+        await log.append(numbered([1]))
+        assert len(list(path.parent.glob("*.instance"))) == 2
+        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert {"events.db", "events.db-wal", "events.db-shm"} <= set(modes)
+    assert list(path.parent.glob("*.instance")) == []
+
+
+async def test_a_disk_that_fails_while_looking_or_rolling_back_stops_neither_thread(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    fails = [sqlite3.DatabaseError("disk image is malformed")]
+
+    def look(_: sqlite3.Connection) -> None:
+        if fails:
+            raise fails.pop()
+
+    reader, writer = SqliteReader(path, "reader", idle=look), SqliteWriter(path, "writer")
+    await reader.start()
+    await writer.start()
+    await eventually(lambda: not fails)
+    assert await asyncio.wait_for(reader.run(lambda _: 1), 5) == 1
+
+    class Broken:
+        in_transaction = True
+
+        def execute(self, statement: str) -> None:
+            raise sqlite3.OperationalError(f"disk I/O error at {statement}")
+
+    waiting = asyncio.get_running_loop().create_future()
+    ((_, _, error),) = writer._commit(Broken(), [(lambda _: 1, waiting)])  # type: ignore[arg-type]  # enough of one
+    assert isinstance(error, LogUnavailable)
+    assert "BEGIN" in str(error)
+    await asyncio.gather(reader.close(), writer.close())
+
+
+async def test_upkeep_goes_on_after_its_lock_file_could_not_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[bool] = []
+    acquire = FileLock.acquire
+
+    def flaky(lock: FileLock, *, wait: bool = False) -> bool:
+        if lock.path.name.endswith(".upkeep"):
+            tries.append(True)
+            if len(tries) == 1:
+                raise OSError(errno.EMFILE, "Too many open files")
+        return acquire(lock, wait=wait)
+
+    monkeypatch.setattr(FileLock, "acquire", flaky)
+    log = SqliteEventLog(tmp_path / "events.db", specs(), upkeep_interval_s=0.01)
+    await log.start()
+    await eventually(lambda: len(tries) == 2)
+    await log.close()
 
 
 async def test_a_closed_log_says_so(tmp_path: Path) -> None:

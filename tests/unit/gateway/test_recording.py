@@ -47,11 +47,14 @@ class FakeOutbox:
     def __init__(self) -> None:
         self.kept: list[AnyEvent] = []
         self.full = False
+        """For all but the ends of what it keeps."""
+        self.crammed = False
+        """For these, too."""
         self.largest_body = 10**9
         self._seq = 0
 
-    def put(self, *items: tuple[str, str, AnyEvent]) -> tuple[Position, ...]:
-        if self.full:
+    def put(self, *items: tuple[str, str, AnyEvent], is_end: bool = False) -> tuple[Position, ...]:
+        if self.crammed or (self.full and not is_end):
             raise SpoolFull("no room")
         for _, _, event in items:
             if isinstance(event, RequestLogged) and len(bytes(event.request)) > self.largest_body:
@@ -259,13 +262,32 @@ def test_a_full_spool_lets_others_pass_loudly_and_their_cost_is_kept_when_there_
     assert desk.view.totals(cap, NOW) == (mock_cost(10, 5), 0, 1, 15, 0)
 
 
+def test_what_began_before_the_spool_was_full_ends_exactly_and_what_did_not_takes_none_of_its_room() -> None:
+    desk = Desk()
+    key, cap = governed()
+    before, after = desk.exchange(key), desk.exchange(key)
+    desk.admit(before)
+    desk.outbox.full = True
+    desk.admit(after)
+    assert desk.dropped() == 1
+
+    for exchange in (before, after):
+        exchange.bill(Usage(Tokens(prompt=10, completion=5)))
+        desk.recorder.end(exchange)
+
+    ended = [event.request_id for event in desk.outbox.kept if isinstance(event, UsageRecorded)]
+    assert ended == [before.incoming.request_id]
+    assert desk.dropped() == 2
+    assert desk.view.totals(cap, NOW).settled_nanos == mock_cost(10, 5)
+
+
 def test_an_end_that_cannot_be_kept_leaves_the_money_held() -> None:
     desk = Desk()
     key, cap = governed()
     exchange = desk.exchange(key)
     desk.admit(exchange)
     held = desk.view.totals(cap, NOW).reserved_nanos
-    desk.outbox.full = True
+    desk.outbox.crammed = True
 
     exchange.bill(Usage(Tokens(prompt=10, completion=5)))
     desk.recorder.end(exchange)
