@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
@@ -21,7 +22,8 @@ PERIODS: Final[dict[Period, timedelta]] = {
 }
 MAX_LIMIT: Final = 200
 MAX_WORDS: Final = 32
-_WORD: Final = re.compile(r"[0-9A-Za-z\u0080-\U0010ffff]+")
+_WORDS: Final = r"lowerUTF8(replaceRegexpAll(%s, '[^\\x00-\\x7F\\pL\\pN\\pM]+', ' '))"
+"""A text as its index splits it (migration 0003): all but letters, digits and the marks on them stands between words."""
 _UNSPACED: Final = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 )
@@ -132,7 +134,8 @@ class Cursor:
 
 def words_of(text: str) -> list[str]:
     """The words to look for, lower-cased, each once: split the way that the store's index splits."""
-    return list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
+    kept = (each if unicodedata.category(each)[0] in "LNM" else " " for each in text.lower())
+    return list(dict.fromkeys("".join(kept).split()))
 
 
 def conditions(filters: LogFilters, now: datetime) -> tuple[list[str], dict[str, Any]]:
@@ -178,9 +181,9 @@ def _search_conditions(search: str) -> tuple[list[str], dict[str, Any]]:
     for number, word in enumerate(words_of(search)):
         name = f"word{number}"
         if _UNSPACED.search(word):
-            test, bound[name] = f"lowerUTF8(%s) LIKE {{{name}:String}}", f"%{word}%"
+            test, bound[name] = f"{_WORDS} LIKE {{{name}:String}}", f"%{word}%"
         else:
-            test, bound[name] = f"hasAllTokens(lowerUTF8(%s), {{{name}:Array(String)}})", [word]
+            test, bound[name] = f"hasAllTokens({_WORDS}, {{{name}:Array(String)}})", [word]
         where.append(" OR ".join(test % column for column in ("prompt_text", "answer_text")))
     return [f"({either})" for either in where], bound
 

@@ -7,7 +7,7 @@ import pytest
 
 from services.log_ingest.batch import columns_of, insert_token
 from services.log_ingest.decode import decode_record
-from services.log_ingest.filters import Cursor, LogFilters
+from services.log_ingest.filters import Cursor, LogFilters, conditions
 from services.log_ingest.queries import LIST_COLUMNS, LogQueries
 from services.log_ingest.rows import TABLE
 from services.log_ingest.store.port import LogStore
@@ -58,6 +58,11 @@ async def found(store: LogStore, **filters: Any) -> list[str]:
         (said("Über das Wetter"), {"search": "über WETTER"}),
         (answered("forty-two"), {"search": "forty two"}),
         (said("天気は晴れです"), {"search": "晴れ"}),
+        (said("今日は「東京」、GPT模型"), {"search": "東京、gpt模型"}),
+        (answered("He said “hello”—then left… it’s fine🎉"), {"search": "hello then left it s fine"}),
+        (answered("ΟΔΟΣ, naïve İstanbul"), {"search": "οδος Naïve İSTANBUL"}),
+        (answered("हिन्दी में €20•now"), {"search": "हिन्दी 20 NOW"}),
+        (said('100% sure_thing O\'Brien \\ "x"'), {"search": '%sure_ o\'brien \\ "X"'}),
     ],
 )
 async def test_each_filter_finds_its_request_and_no_other(
@@ -161,14 +166,14 @@ async def test_a_list_reads_no_body(store: LogStore) -> None:
         assert body not in LIST_COLUMNS.split(", ")
 
 
-async def test_a_search_is_answered_by_the_index(store: LogStore) -> None:
+@pytest.mark.parametrize("search", ["nowhere", "今日"])
+async def test_a_search_is_answered_by_the_index(store: LogStore, search: str) -> None:
     await keep(store, *[request_logged(number) for number in range(50)])
+    where, bound = conditions(LogFilters(search=search), datetime.now(UTC))
 
     plan = await store.query(
-        "EXPLAIN indexes = 1 SELECT request_id FROM request_logs FINAL WHERE "
-        "hasAllTokens(lowerUTF8(prompt_text), {w:Array(String)}) OR hasAllTokens(lowerUTF8(answer_text), {w:Array(String)})",
-        {"w": ["nowhere"]},
+        f"EXPLAIN indexes = 1 SELECT request_id FROM request_logs FINAL WHERE {' AND '.join(where)}", bound
     )
 
     text = "\n".join(str(row["explain"]) for row in plan)
-    assert "ix_prompt_text" in text and "ix_answer_text" in text
+    assert "ix_prompt_words" in text and "ix_answer_words" in text
