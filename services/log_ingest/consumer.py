@@ -134,12 +134,15 @@ class LogConsumer:
         partitions = self._unplaced
         try:
             stored = await self._positions.next_offsets(partitions)
+            unknown = await self._positions.unknown(partitions)
             for part in partitions:
-                committed = await consumer.committed(part)
+                committed = await consumer.committed(part) or 0
                 turned_away = self._turned_away.pop(part, None)
-                start = max(stored.get(part, 0), committed or 0, turned_away or 0)
-                if turned_away is not None or start > (committed or 0):
+                start = 0 if part in unknown else max(stored.get(part, 0), committed, turned_away or 0)
+                if turned_away is not None or start != committed:
                     consumer.seek(part, start)
+                if start < committed:
+                    self._uncommitted[part] = start  # at once, so that the next owner goes on from here, too
         except Retryable as error:
             self._logger.warning("positions_unavailable", reason=str(error))
             self._metrics.store_is_up(False)

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import HTMLResponse, Response
 
-from services.log_ingest.errors import STORE_AWAY, TOO_EXPENSIVE, first_fault
+from services.log_ingest.errors import STORE_AWAY, TOO_EXPENSIVE, first_fault, refusal_text
 from services.log_ingest.filters import PERIODS, Cursor, LogFilters
 from services.log_ingest.queries import Choices, LogPage, LogQueries
 from services.log_ingest.routes.api import detail_of
-from services.log_ingest.store.port import QueryTooExpensive
+from services.log_ingest.store.port import QueryTooExpensive, StoreRefused
 from services.log_ingest.summary import LogSummary
 from services.log_ingest.transcript import read_conversation
 from shared.errors import StoreUnavailable
@@ -45,6 +45,7 @@ _MORE_FIELDS: Final = frozenset(
     }
 )
 _NO_CHOICES: Final = Choices([], [], [], [], [])
+_STORE_FAULTS: Final = (StoreUnavailable, StoreRefused, QueryTooExpensive)
 _attempts = msgspec.json.Decoder(tuple[Attempt, ...])
 
 
@@ -65,7 +66,7 @@ class LogPages:
         try:
             choices = await self._queries.choices()
             page = await self._queries.page(_filters(given), PAGE_SIZE)
-        except (ValidationError, StoreUnavailable, QueryTooExpensive) as error:
+        except (ValidationError, *_STORE_FAULTS) as error:
             problem = _problem(error)
         return self._pages.render(
             request,
@@ -90,8 +91,8 @@ class LogPages:
             if cursor:
                 return await self._older(request, given, cursor)
             return await self._refreshed(request, given, since, seen)
-        except (ValueError, StoreUnavailable, QueryTooExpensive) as error:
-            status = 503 if isinstance(error, StoreUnavailable) else 400
+        except (ValueError, *_STORE_FAULTS) as error:
+            status = 400 if isinstance(error, ValueError | QueryTooExpensive) else 503
             return HTMLResponse("", status, dict(PAGE_HEADERS))
 
     async def detail(self, request: Request, request_id: str) -> Response:
@@ -101,7 +102,7 @@ class LogPages:
         problem, row = "", None
         try:
             row = await self._queries.one(request_id)
-        except (StoreUnavailable, QueryTooExpensive) as error:
+        except _STORE_FAULTS as error:
             problem = _problem(error)
         template = "log_panel.html" if is_htmx(request) else "log_page.html"
         if row is None:
@@ -192,4 +193,6 @@ def _rows_context(
 def _problem(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return first_fault(list(error.errors()))[1]
+    if isinstance(error, StoreRefused):
+        return refusal_text(error)
     return TOO_EXPENSIVE if isinstance(error, QueryTooExpensive) else STORE_AWAY

@@ -72,11 +72,11 @@ class HttpStore:
 
     async def start(self) -> None:
         async with self._starting:
-            if self._client is None:
-                with translated():
-                    client = await self._connect()
-                client.database = self.database
-                self._client = client
+            with translated():
+                if self._client is None:
+                    self._client = await self._connect()
+                    self._client.database = self.database
+                await self._make_database(self._client)
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -109,7 +109,7 @@ class HttpStore:
     async def _connect(self) -> AsyncClient:
         address = self._address
         options: dict[str, Any] = {"connect_timeout": "5", "send_receive_timeout": "60", **address.options}
-        client = await clickhouse_connect.get_async_client(
+        return await clickhouse_connect.get_async_client(
             host=address.host,
             port=address.port,
             username=address.username,
@@ -119,8 +119,16 @@ class HttpStore:
             client_name="finops-log-ingest",
             **options,
         )
-        await client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
-        return client
+
+    async def _make_database(self, client: AsyncClient) -> None:
+        """Only where it is missing: a login may have every right in its database and none to make one."""
+        found = await client.command(
+            "SELECT count() FROM system.databases WHERE name = {name:String}",
+            parameters={"name": self.database},
+            use_database=False,
+        )
+        if not int(str(found)):
+            await client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
 
     def _connected(self) -> AsyncClient:
         if self._client is None:

@@ -113,6 +113,23 @@ async def test_a_log_made_anew_beside_an_old_store_is_read_from_its_beginning(tm
             await listed(client, count)
 
 
+async def test_a_store_that_was_thrown_away_is_filled_again_from_the_log(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    logged = [request_logged(number) for number in range(30)]
+    killed = request_logged(31)
+    async with started_log(settings) as log:
+        async with running_ingest(settings, log) as client:
+            await log.append(to_append(log, [*logged, abandoned(killed)]))
+            await listed(client, 31)
+        elsewhere = ingest_settings(tmp_path, clickhouse_url=f"chdb:///{tmp_path}/another-store")
+        async with running_ingest(elsewhere, log) as client:
+            items = await listed(client, 31)
+
+    assert sorted(str(item["request_id"]) for item in items) == sorted(
+        event.request_id for event in [*logged, killed]
+    )
+
+
 async def test_what_is_wrong_with_a_question_is_said(tmp_path: Path) -> None:
     settings = ingest_settings(tmp_path)
     async with started_log(settings) as log, running_ingest(settings, log) as client:

@@ -11,6 +11,7 @@ from services.log_ingest.dead_letters import DeadLetterFlood, DeadLetterLimit, D
 from services.log_ingest.decode import decode_record
 from services.log_ingest.metrics import IngestMetrics
 from services.log_ingest.sink import Sink
+from services.log_ingest.store.port import StoreRefused
 from shared.errors import LogUnavailable, StoreUnavailable
 from shared.telemetry import new_registry
 from tests.support.fake_log import FakeLog
@@ -73,6 +74,16 @@ async def test_an_absent_store_is_not_the_rows_fault() -> None:
     store.away = True
 
     with pytest.raises(StoreUnavailable):
+        await sink_on(store, log).write(flush_of(3))
+
+    assert log.appended == []
+
+
+async def test_a_store_without_its_table_is_not_the_rows_fault() -> None:
+    store, log = FakeStore(), FakeLog()
+    store.insert_fault = StoreRefused("Unknown table", 60)
+
+    with pytest.raises(StoreRefused):
         await sink_on(store, log).write(flush_of(3))
 
     assert log.appended == []
