@@ -119,7 +119,7 @@ class LogConsumer:
         await self._measure_lag(consumer)
 
     async def _poll(self, consumer: Consumer) -> Sequence[Record]:
-        timeout = min(POLL_S, self._batch.due_in_s(self._monotonic()))
+        timeout = POLL_S if self._failing else min(POLL_S, self._batch.due_in_s(self._monotonic()))
         try:
             return await consumer.poll(max(timeout, 0.01), POLL_RECORDS)
         except LogUnavailable as error:

@@ -50,7 +50,7 @@ class LogFilters(BaseModel):
     task: str | None = Field(None, description="Background task of a chat client (title, tags, ...).")
     chat_id: str | None = None
     error_code: str | None = None
-    period: Period | None = Field(None, description="The last hours or days; wins over `from`.")
+    period: Period | None = Field(None, description="The last hours or days; wins over `from` and `to`.")
     from_: AwareDatetime | None = Field(None, alias="from", description="RFC 3339, inclusive.")
     to: AwareDatetime | None = Field(None, description="RFC 3339, exclusive.")
     min_cost: Amount | None = Field(None, description="US dollars.")
@@ -90,6 +90,15 @@ class LogFilters(BaseModel):
         if self.period is None and self.from_ and self.to and self.from_ >= self.to:
             raise ValueError("from must be before to")
         return self
+
+    def since(self, now: datetime) -> datetime | None:
+        """Inclusive."""
+        return now - PERIODS[self.period] if self.period else self.from_
+
+    @property
+    def until(self) -> datetime | None:
+        """Exclusive."""
+        return None if self.period else self.to
 
 
 class LogQuery(LogFilters):
@@ -147,11 +156,10 @@ def conditions(filters: LogFilters, now: datetime) -> tuple[list[str], dict[str,
         where.append(sql)
         bound.update(parameters)
 
-    since = now - PERIODS[filters.period] if filters.period else filters.from_
-    if since is not None:
+    if (since := filters.since(now)) is not None:
         require("started_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')", since=_ms(since))
-    if filters.to is not None and filters.period is None:
-        require("started_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')", until=_ms(filters.to))
+    if filters.until is not None:
+        require("started_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')", until=_ms(filters.until))
     for column in ("provider", "model", "status", "endpoint"):
         if values := getattr(filters, column):
             require(f"{column} IN {{{column}:Array(String)}}", **{column: values})

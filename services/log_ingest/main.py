@@ -44,7 +44,8 @@ async def log_ingest_service(settings: Settings, log: EventLog) -> AsyncIterator
     stop = asyncio.Event()
     task = asyncio.create_task(ingest.run(stop), name="log-ingest")
     try:
-        yield build_app(LogQueries(store), access, health, metrics)
+        queries = LogQueries(store, is_ready=lambda: health.store_ready)
+        yield build_app(queries, access, health, metrics)
     finally:
         stop.set()
         await task

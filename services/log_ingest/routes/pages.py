@@ -64,7 +64,8 @@ class LogPages:
         given = _given(request)
         problem, page, choices = "", LogPage([], None), _NO_CHOICES
         try:
-            choices = await self._queries.choices()
+            if not is_htmx(request):  # which takes the results only
+                choices = await self._queries.choices()
             page = await self._queries.page(_filters(given), PAGE_SIZE)
         except (ValidationError, *_STORE_FAULTS) as error:
             problem = _problem(error)

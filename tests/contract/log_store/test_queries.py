@@ -1,6 +1,6 @@
 """Finding requests: every filter, the order, the pages, and the search."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from services.log_ingest.filters import Cursor, LogFilters, conditions
 from services.log_ingest.queries import LIST_COLUMNS, LogQueries
 from services.log_ingest.rows import TABLE
 from services.log_ingest.store.port import LogStore
+from shared.errors import StoreUnavailable
 from shared.events import RequestLogged
 from tests.support.log_events import T0_MS, raw, record_of, request_logged
 
@@ -125,6 +126,29 @@ async def test_a_page_is_filled_from_however_long_ago(store: LogStore) -> None:
                 break
             after = Cursor.parse(page.next_cursor)
         assert ages == [T0_MS - days * 86_400_000 for days in days_ago], limit
+
+
+@pytest.mark.parametrize("filters", [{"period": "30d"}, {"from": datetime.now(UTC) - timedelta(days=20)}])
+async def test_a_page_of_a_long_time_is_filled_from_its_end_and_stops_at_its_beginning(
+    store: LogStore, filters: dict[str, Any]
+) -> None:
+    now = datetime.now(UTC)
+    days_ago = [0, 2, 9, 19, 40]
+    events = [request_logged(0, started_at_ms=int(now.timestamp() * 1000) - d * 86_400_000) for d in days_ago]
+    await keep(store, *events)
+
+    pages = [await LogQueries(store).page(LogFilters.model_validate(filters), limit) for limit in (1, 3, 10)]
+
+    inside = [event.request_id for event in events[:4]]
+    assert [[item.request_id for item in page.items] for page in pages] == [inside[:1], inside[:3], inside]
+
+
+async def test_questions_before_the_schema_is_in_place_are_told_to_wait(empty_store: LogStore) -> None:
+    queries = LogQueries(empty_store, is_ready=lambda: False)
+
+    for question in (queries.page(LogFilters(), 1), queries.one("req_1"), queries.choices()):
+        with pytest.raises(StoreUnavailable):
+            await question
 
 
 async def test_a_refresh_finds_everything_down_to_a_place(store: LogStore) -> None:
