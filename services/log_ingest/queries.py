@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from services.log_ingest.filters import Cursor, LogFilters, conditions
 from services.log_ingest.store.port import LogStore, Parameters, QueryLimits, Rows
-from services.log_ingest.summary import LogSummary, milliseconds, summary_of
+from services.log_ingest.summary import LogLine, line_of, milliseconds
 from shared.errors import StoreUnavailable
 
 LIST_COLUMNS: Final = (
@@ -30,7 +30,7 @@ _PLACE: Final = "(fromUnixTimestamp64Milli({place_ms:Int64}, 'UTC'), {place_id:S
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    items: list[LogSummary]
+    items: list[LogLine]
     next_cursor: str | None
 
 
@@ -74,15 +74,13 @@ class LogQueries:
             found = await self._list(filters, limit + 1, "<", after, back)
             if len(found) > limit:
                 break
-        items = [summary_of(row) for row in found[:limit]]
+        items = [line_of(row) for row in found[:limit]]
         more = len(found) > limit
         return LogPage(items, str(items[-1].cursor) if more else None)
 
-    async def since(self, filters: LogFilters, limit: int, lowest: Cursor) -> list[LogSummary]:
+    async def since(self, filters: LogFilters, limit: int, lowest: Cursor) -> list[LogLine]:
         """Up to `limit` requests, newest first, not older than `lowest`."""
-        return [
-            summary_of(row) for row in await self._list(filters, limit, ">=", lowest, lowest.started_at_ms)
-        ]
+        return [line_of(row) for row in await self._list(filters, limit, ">=", lowest, lowest.started_at_ms)]
 
     async def one(self, request_id: str) -> dict[str, Any] | None:
         """Everything known of a request, as stored; None when there is no such request."""

@@ -16,7 +16,7 @@ from services.log_ingest.filters import PERIODS, Cursor, LogFilters
 from services.log_ingest.queries import Choices, LogPage, LogQueries
 from services.log_ingest.routes.api import detail_of
 from services.log_ingest.store.port import QueryTooExpensive, StoreRefused
-from services.log_ingest.summary import LogSummary
+from services.log_ingest.summary import LogLine
 from services.log_ingest.transcript import read_conversation
 from shared.errors import StoreUnavailable
 from shared.events import Attempt
@@ -176,7 +176,7 @@ def _filters(given: Mapping[str, Any]) -> LogFilters:
 
 
 def _rows_context(
-    given: Mapping[str, Any], items: list[LogSummary], next_cursor: str | None, boundary: str | None = None
+    given: Mapping[str, Any], items: list[LogLine], next_cursor: str | None, boundary: str | None = None
 ) -> dict[str, Any]:
     if boundary is None:
         boundary = str(items[-1].cursor) if items and next_cursor else ""

@@ -17,7 +17,9 @@ SSE = 'data: {"choices":[{"index":0,"delta":{"content":"twelve "}}]}\n\ndata: {"
 
 async def test_a_logged_request_is_listed_found_and_shown_whole(tmp_path: Path) -> None:
     settings = ingest_settings(tmp_path)
-    event = request_logged(1, stream=True, ttft_ms=31, response=raw(SSE), response_kind="sse", error_code="")
+    event = request_logged(
+        1, task="title", stream=True, ttft_ms=31, response=raw(SSE), response_kind="sse", error_code=""
+    )
     async with started_log(settings) as log, running_ingest(settings, log) as client:
         await log.append(to_append(log, [event]))
 
@@ -44,9 +46,9 @@ async def test_a_logged_request_is_listed_found_and_shown_whole(tmp_path: Path) 
         "ttft_ms": 31,
         "stream": True,
         "error_code": "",
-        "task": "",
     }
     assert detail["request"]["messages"][0]["content"] == "question number1"
+    assert detail.items() > item.items() and detail["task"] == "title"
     assert detail["response"] == SSE
     assert detail["message"]["choices"][0]["message"]["content"] == "twelve degrees"
     assert detail["attempts"] == []
