@@ -27,6 +27,6 @@ def build_app(queries: LogQueries, access: AdminAccess, health: Health, metrics:
     add_error_answers(app)
     app.include_router(health_routes(health, metrics))
     app.include_router(api_routes(queries, access))
-    app.include_router(page_routes(queries, access, pages))
+    app.include_router(page_routes(queries, access, pages, health))
     app.router.routes.extend(web_routes(access, pages, home="/logs"))
     return app

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 from services.log_ingest.errors import STORE_AWAY, TOO_EXPENSIVE, first_fault, refusal_text
 from services.log_ingest.filters import PERIODS, Cursor, LogFilters
+from services.log_ingest.health import Health
 from services.log_ingest.queries import Choices, LogPage, LogQueries
 from services.log_ingest.routes.api import detail_of
 from services.log_ingest.store.port import QueryTooExpensive, StoreRefused
@@ -52,8 +53,9 @@ _attempts = msgspec.json.Decoder(tuple[Attempt, ...])
 class LogPages:
     """The handlers. Every one sends whoever is not logged in to the login page."""
 
-    def __init__(self, queries: LogQueries, access: AdminAccess, pages: Pages) -> None:
+    def __init__(self, queries: LogQueries, access: AdminAccess, pages: Pages, health: Health) -> None:
         self._queries = queries
+        self._health = health
         self._access = access
         self._pages = pages
 
@@ -62,13 +64,13 @@ class LogPages:
         if not self._access.allows(request):
             return to_login(request)
         given = _given(request)
-        problem, page, choices = "", LogPage([], None), _NO_CHOICES
+        problem, is_away, page, choices = "", False, LogPage([], None), _NO_CHOICES
         try:
             if not is_htmx(request):  # which takes the results only
                 choices = await self._queries.choices()
             page = await self._queries.page(_filters(given), PAGE_SIZE)
         except (ValidationError, *_STORE_FAULTS) as error:
-            problem = _problem(error)
+            problem, is_away = _problem(error), isinstance(error, StoreUnavailable)
         return self._pages.render(
             request,
             "logs.html",
@@ -78,6 +80,8 @@ class LogPages:
             statuses=_STATUSES,
             more_open=bool(_MORE_FIELDS & given.keys()),
             problem=problem,
+            is_away=is_away,
+            fault=self._health.fault,
             base_url=str(request.base_url),
             **_rows_context(given, page.items, page.next_cursor),
         )
@@ -143,10 +147,10 @@ class LogPages:
         return self._pages.render(request, "logs_fresh.html", **context)
 
 
-def page_routes(queries: LogQueries, access: AdminAccess, pages: Pages) -> APIRouter:
+def page_routes(queries: LogQueries, access: AdminAccess, pages: Pages, health: Health) -> APIRouter:
     """The page, its pieces, and the detail view."""
     router = APIRouter(include_in_schema=False)
-    handlers = LogPages(queries, access, pages)
+    handlers = LogPages(queries, access, pages, health)
     router.add_api_route("/logs", handlers.logs)
     router.add_api_route("/logs/rows", handlers.rows)
     router.add_api_route("/logs/{request_id}", handlers.detail)

@@ -162,6 +162,7 @@ async def test_pages_and_api_say_that_the_store_is_away(tmp_path: Path) -> None:
 
     assert (api.status_code, api.json()["error"]["code"]) == (503, "log_store_unavailable")
     assert page.status_code == 200 and "cannot be reached right now" in page.text
+    assert 'hx-trigger="refresh"' in page.text  # it looks again by itself
     assert (not_ready.status_code, alive.status_code) == (503, 200)
 
 
