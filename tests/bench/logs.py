@@ -109,7 +109,7 @@ class Generator:
             gateway_id="gateway-1",
             virtual_key_id=self._keys[owner],
             virtual_key_name=f"team-{owner}",
-            endpoint="/v1/chat/completions",
+            endpoint="chat.completions",
             provider=provider,
             model=model,
             requested_model=f"{provider}/{model}",

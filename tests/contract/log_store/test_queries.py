@@ -44,7 +44,7 @@ async def found(store: LogStore, **filters: Any) -> list[str]:
         ({"virtual_key_id": "vk_9"}, {"virtual_key": ["vk_9"]}),
         ({"virtual_key_name": "team-z"}, {"virtual_key": ["team-z"]}),
         ({"outcome": "error"}, {"status": ["error", "cancelled"]}),
-        ({"endpoint": "/v1/embeddings"}, {"endpoint": ["/v1/embeddings"]}),
+        ({"endpoint": "embeddings"}, {"endpoint": ["embeddings"]}),
         ({"end_user": "ada"}, {"end_user": "ada"}),
         ({"stream": True}, {"stream": True}),
         ({"task": "title"}, {"task": "title"}),

@@ -30,7 +30,7 @@ async def test_a_logged_request_is_listed_found_and_shown_whole(tmp_path: Path) 
     assert item | {"request_id": ""} == {
         "request_id": "",
         "started_at": item["started_at"],
-        "endpoint": "/v1/chat/completions",
+        "endpoint": "chat.completions",
         "provider": "openai",
         "model": "gpt-4o-mini",
         "virtual_key_id": "vk_1",
