@@ -8,26 +8,27 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from services.budget.desired_state import DesiredState, desired_state
 from services.cli.doctor_providers import check_providers
 from services.cli.finding import OK, PROBLEM, WARNING, Finding
+from services.log_ingest.store.http_store import parse_address, server_version
 from services.log_ingest.store.open import open_store
 from shared.config_file import DEFAULT_NAME, ConfigFile, load_config
 from shared.errors import ConfigurationError, FinOpsError
 from shared.eventlog.kafka_connection import bootstrap_servers
 from shared.eventlog.open import open_log
+from shared.security import load_secret_key
 from shared.server import bind
 from shared.settings import Settings, process_environment
 
 LOWEST_PYTHON: Final = (3, 11)
 TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 3.0
-CLICKHOUSE_SCHEMES: Final = {"clickhouse": "http", "clickhouses": "https"}
-CLICKHOUSE_PORTS: Final = {"clickhouse": 8123, "clickhouses": 8443}
+LOWEST_CLICKHOUSE: Final = (26, 3)
+"""The first release whose text indexes find what they should in prompt or answer."""
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -39,7 +40,7 @@ async def examine(settings: Settings) -> list[Finding]:
         examinations: tuple[Callable[[], Awaitable[list[Finding]]], ...] = (
             lambda: check_port(settings, client),
             lambda: check_event_log(settings),
-            lambda: check_log_store(settings, client),
+            lambda: check_log_store(settings),
             lambda: check_providers(desired, process_environment(), client),
         )
         for found in await asyncio.gather(*(examination() for examination in examinations)):
@@ -52,6 +53,8 @@ def configuration_summary(settings: Settings) -> str:
     desired = desired_state(load_config(settings), process_environment())
     open_log(settings)
     open_store(settings.resolved_clickhouse_url)
+    if settings.secret_key.get_secret_value():
+        load_secret_key(settings)
     counts = {
         "providers": desired.providers,
         "virtual keys": desired.keys,
@@ -146,11 +149,15 @@ async def check_event_log(settings: Settings) -> list[Finding]:
     return [Finding("event log", OK, f"Kafka at {url.removeprefix('kafka://')}; its topics are right")]
 
 
-async def check_log_store(settings: Settings, client: httpx.AsyncClient) -> list[Finding]:
-    """Is there a ClickHouse, in this process or as a server that takes our login?"""
+async def check_log_store(settings: Settings) -> list[Finding]:
+    """Is there a ClickHouse, in this process or as a server that takes our login, and is it new enough?"""
     text = settings.resolved_clickhouse_url
-    url = urlsplit(text)
-    if url.scheme == "chdb":
+    try:
+        open_store(text)
+    except ConfigurationError as error:
+        fix = "Use chdb:///path or clickhouse://user:password@host:8123/database."
+        return [Finding("log store", PROBLEM, str(error), fix)]
+    if text.startswith("chdb:"):
         if find_spec("chdb") is None:
             return [
                 Finding(
@@ -161,29 +168,30 @@ async def check_log_store(settings: Settings, client: httpx.AsyncClient) -> list
                 )
             ]
         return [Finding("log store", OK, f"embedded ClickHouse in {text.removeprefix('chdb:///')}")]
-    if url.scheme not in CLICKHOUSE_SCHEMES:
-        fix = "Use chdb:///path or clickhouse://user:password@host:8123/database."
-        return [Finding("log store", PROBLEM, f"FINOPS_CLICKHOUSE_URL begins with {url.scheme!r}", fix)]
-    where = f"{url.hostname}:{url.port or CLICKHOUSE_PORTS[url.scheme]}"
+    address = parse_address(text)
+    where = f"{address.host}:{address.port}"
     try:
-        answer = await client.get(
-            f"{CLICKHOUSE_SCHEMES[url.scheme]}://{where}/",
-            params={"query": "SELECT version()"},
-            auth=(unquote(url.username or "default"), unquote(url.password or "")),
+        version = await server_version(address)
+    except FinOpsError as error:
+        fix = (
+            "Check that ClickHouse runs, and the address, login and TLS parameters in FINOPS_CLICKHOUSE_URL."
         )
-    except httpx.HTTPError as error:
-        detail = f"{where} cannot be reached ({type(error).__name__})"
-        return [
-            Finding("log store", PROBLEM, detail, "Check FINOPS_CLICKHOUSE_URL and that ClickHouse runs.")
-        ]
-    if answer.is_error:
-        detail = f"{where} answered {answer.status_code}"
-        return [
-            Finding(
-                "log store", PROBLEM, detail, "Check user, password and database in FINOPS_CLICKHOUSE_URL."
-            )
-        ]
-    return [Finding("log store", OK, f"ClickHouse {answer.text.strip()} at {where}")]
+        return [Finding("log store", PROBLEM, f"{where}: {error}", fix)]
+    return [judge_clickhouse(version, where)]
+
+
+def judge_clickhouse(version: str, where: str) -> Finding:
+    """Is it new enough?"""
+    found = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if found < LOWEST_CLICKHOUSE:
+        lowest = ".".join(map(str, LOWEST_CLICKHOUSE))
+        return Finding(
+            "log store",
+            PROBLEM,
+            f"ClickHouse {version} at {where}",
+            f"Upgrade ClickHouse to {lowest} or newer.",
+        )
+    return Finding("log store", OK, f"ClickHouse {version} at {where}")
 
 
 async def _connects(address: str) -> bool:

@@ -38,7 +38,10 @@ def parse_address(url: str) -> Address:
     try:
         port = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"FINOPS_CLICKHOUSE_URL has a wrong port: {error}.") from error
+        raise ConfigurationError(
+            "FINOPS_CLICKHOUSE_URL has a wrong port; write clickhouse://user:password@host:8123/db, with signs such as "
+            "/ @ : # ? of a password percent-encoded (/ is %2F)."
+        ) from error
     if not parts.hostname:
         raise ConfigurationError(
             "FINOPS_CLICKHOUSE_URL names no host; write clickhouse://user:password@host:8123/db."
@@ -61,6 +64,16 @@ def parse_address(url: str) -> Address:
     )
 
 
+async def server_version(address: Address) -> str:
+    """Log in, ask and leave. Raises StoreUnavailable or StoreRefused."""
+    with translated():
+        client = await _connect(address)
+        try:
+            return str(client.server_version)
+        finally:
+            await client.close()
+
+
 class HttpStore:
     """See LogStore. Nothing is sent before `start`."""
 
@@ -74,7 +87,7 @@ class HttpStore:
         async with self._starting:
             with translated():
                 if self._client is None:
-                    self._client = await self._connect()
+                    self._client = await _connect(self._address)
                     self._client.database = self.database
                 await self._make_database(self._client)
 
@@ -106,20 +119,6 @@ class HttpStore:
                 settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
             )
 
-    async def _connect(self) -> AsyncClient:
-        address = self._address
-        options: dict[str, Any] = {"connect_timeout": "5", "send_receive_timeout": "60", **address.options}
-        return await clickhouse_connect.get_async_client(
-            host=address.host,
-            port=address.port,
-            username=address.username,
-            password=address.password,
-            interface="https" if address.secure else "http",
-            autogenerate_session_id=False,
-            client_name="finops-log-ingest",
-            **options,
-        )
-
     async def _make_database(self, client: AsyncClient) -> None:
         """Only where it is missing: a login may have every right in its database and none to make one."""
         found = await client.command(
@@ -134,6 +133,20 @@ class HttpStore:
         if self._client is None:
             raise StoreUnavailable("The log store has not been reached yet.")
         return self._client
+
+
+async def _connect(address: Address) -> AsyncClient:
+    options: dict[str, Any] = {"connect_timeout": "5", "send_receive_timeout": "60", **address.options}
+    return await clickhouse_connect.get_async_client(
+        host=address.host,
+        port=address.port,
+        username=address.username,
+        password=address.password,
+        interface="https" if address.secure else "http",
+        autogenerate_session_id=False,
+        client_name="finops-log-ingest",
+        **options,
+    )
 
 
 def _bound(parameters: Parameters | None) -> dict[str, Any] | None:
