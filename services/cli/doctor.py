@@ -14,8 +14,8 @@ import httpx
 from services.budget.desired_state import DesiredState, desired_state
 from services.cli.doctor_providers import check_providers
 from services.cli.finding import OK, PROBLEM, WARNING, Finding
-from services.log_ingest.store.http_store import parse_address, server_version
-from services.log_ingest.store.open import open_store
+from services.log_ingest.store.address import parse_store_url
+from services.log_ingest.store.http_store import server_version
 from shared.config_file import DEFAULT_NAME, ConfigFile, load_config
 from shared.errors import ConfigurationError, FinOpsError
 from shared.eventlog.kafka_connection import bootstrap_servers
@@ -52,7 +52,7 @@ def configuration_summary(settings: Settings) -> str:
     """One line about what the settings and finops.yaml ask for. Raises ConfigurationError."""
     desired = desired_state(load_config(settings), process_environment())
     open_log(settings)
-    open_store(settings.resolved_clickhouse_url)
+    parse_store_url(settings.resolved_clickhouse_url)
     if settings.secret_key.get_secret_value():
         load_secret_key(settings)
     counts = {
@@ -151,13 +151,12 @@ async def check_event_log(settings: Settings) -> list[Finding]:
 
 async def check_log_store(settings: Settings) -> list[Finding]:
     """Is there a ClickHouse, in this process or as a server that takes our login, and is it new enough?"""
-    text = settings.resolved_clickhouse_url
     try:
-        open_store(text)
+        place = parse_store_url(settings.resolved_clickhouse_url)
     except ConfigurationError as error:
         fix = "Use chdb:///path or clickhouse://user:password@host:8123/database."
         return [Finding("log store", PROBLEM, str(error), fix)]
-    if text.startswith("chdb:"):
+    if isinstance(place, Path):
         if find_spec("chdb") is None:
             return [
                 Finding(
@@ -167,11 +166,10 @@ async def check_log_store(settings: Settings) -> list[Finding]:
                     "Install it (make install), or set FINOPS_CLICKHOUSE_URL.",
                 )
             ]
-        return [Finding("log store", OK, f"embedded ClickHouse in {text.removeprefix('chdb:///')}")]
-    address = parse_address(text)
-    where = f"{address.host}:{address.port}"
+        return [Finding("log store", OK, f"embedded ClickHouse in {place}")]
+    where = f"{place.host}:{place.port}"
     try:
-        version = await server_version(address)
+        version = await server_version(place)
     except FinOpsError as error:
         fix = (
             "Check that ClickHouse runs, and the address, login and TLS parameters in FINOPS_CLICKHOUSE_URL."

@@ -204,6 +204,19 @@ async def test_a_taken_port_is_refused_in_one_sentence(running: Installation, tm
     assert f"127.0.0.1:{port} is in use" in done.stderr
 
 
+async def test_a_wrong_address_of_the_log_store_is_refused_before_anything_starts(
+    running: Installation, tmp_path: Path
+) -> None:
+    done = await running.command(
+        "up", "--port", "0", "--data-dir", str(tmp_path / "other"), FINOPS_CLICKHOUSE_URL="mysql://host/db"
+    )
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "FINOPS_CLICKHOUSE_URL must start with" in done.stderr
+
+
 async def test_data_keys_and_spend_outlive_a_stop_and_a_kill(own: Installation) -> None:
     token = own.admin_token
     key = await own.command_json("keys", "create", "--name", "survivor", "--budget", "1/1M")

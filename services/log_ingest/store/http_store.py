@@ -1,67 +1,16 @@
 """LogStore on a ClickHouse server or cluster, over HTTP(S)."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
+from services.log_ingest.store.address import Address
 from services.log_ingest.store.port import Columns, Parameters, QueryLimits, Rows
 from services.log_ingest.store.settings import INSERT_SETTINGS, READ_SETTINGS
 from services.log_ingest.store.translate import translated
-from shared.errors import ConfigurationError, StoreUnavailable
-
-_TLS_PARAMETERS = frozenset({"verify", "ca_cert", "client_cert", "client_cert_key", "server_host_name"})
-_OTHER_PARAMETERS = frozenset({"connect_timeout", "send_receive_timeout", "compress"})
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A parsed clickhouse:// or clickhouses:// URL."""
-
-    host: str
-    port: int
-    username: str
-    password: str = field(repr=False)
-    database: str
-    secure: bool
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-def parse_address(url: str) -> Address:
-    """Raises ConfigurationError with one sentence when the URL cannot be meant."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "clickhouses"
-    try:
-        port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(
-            "FINOPS_CLICKHOUSE_URL has a wrong port; write clickhouse://user:password@host:8123/db, with signs such as "
-            "/ @ : # ? of a password percent-encoded (/ is %2F)."
-        ) from error
-    if not parts.hostname:
-        raise ConfigurationError(
-            "FINOPS_CLICKHOUSE_URL names no host; write clickhouse://user:password@host:8123/db."
-        )
-    options = dict(parse_qsl(parts.query))
-    for name in options:
-        if name not in _TLS_PARAMETERS | _OTHER_PARAMETERS:
-            known = ", ".join(sorted(_TLS_PARAMETERS | _OTHER_PARAMETERS))
-            raise ConfigurationError(
-                f"FINOPS_CLICKHOUSE_URL has the unknown parameter {name!r}; known are {known}."
-            )
-    return Address(
-        host=parts.hostname,
-        port=port or (8443 if secure else 8123),
-        username=unquote(parts.username or "default"),
-        password=unquote(parts.password or ""),
-        database=unquote(parts.path.strip("/")) or "finops",
-        secure=secure,
-        options=options,
-    )
+from shared.errors import StoreUnavailable
 
 
 async def server_version(address: Address) -> str:
