@@ -150,6 +150,22 @@ async def test_what_is_wrong_with_a_question_is_said(tmp_path: Path) -> None:
     assert (closed.status_code, closed.json()["error"]["code"]) == (401, "invalid_admin_token")
 
 
+async def test_the_api_describes_what_it_answers(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await log.append(to_append(log, [request_logged(1)]))
+        (item,) = await listed(client, 1)
+        detail = (await client.get(f"/api/logs/{item['request_id']}")).json()
+        document = (await client.get("/api/logs/openapi.json")).json()
+
+    schemas = document["components"]["schemas"]
+    assert schemas["LogSummary"]["properties"].keys() == item.keys()
+    assert schemas["LogDetail"]["properties"].keys() == detail.keys()
+    answers = document["paths"]["/api/logs"]["get"]["responses"]
+    assert set(answers) == {"200", "400", "401", "503"}
+    assert "HTTPValidationError" not in str(document)
+
+
 async def test_pages_and_api_say_that_the_store_is_away(tmp_path: Path) -> None:
     settings = ingest_settings(tmp_path, clickhouse_url="clickhouse://127.0.0.1:9/logs")
     async with started_log(settings) as log, running_ingest(settings, log) as client:
