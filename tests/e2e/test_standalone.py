@@ -244,6 +244,28 @@ async def test_data_keys_and_spend_outlive_a_stop_and_a_kill(own: Installation) 
     assert Decimal(shown["budgets"][0]["settled"]) == sum(Decimal(entry["cost"]) for entry in entries)
 
 
+async def test_logs_answer_after_a_start_that_overtakes_the_end_of_a_killed_one(own: Installation) -> None:
+    (old,) = own.log_ingest_pids()
+    ((place, _),) = before = sockets(own)
+    _, unfinished = await asyncio.open_unix_connection(place)
+    unfinished.write(b"POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n")
+    unfinished.write(b"content-type: application/x-www-form-urlencoded\r\n\r\n")
+    await unfinished.drain()
+    await own.child.kill_leader()
+    starting = asyncio.create_task(own.start())
+    try:
+        await eventually(lambda: sockets(own) - before, 30)
+        assert is_alive(old)  # it waits for the end of that request
+    finally:
+        unfinished.close()
+    await eventually(lambda: not is_alive(old), 40)
+    await starting
+
+    ((place, _),) = sockets(own)
+    _, anew = await asyncio.open_unix_connection(place)  # not one of the connections that are open already
+    anew.close()
+
+
 async def test_the_log_ingester_is_restarted_when_killed_and_misses_nothing(own: Installation) -> None:
     (first,) = own.log_ingest_pids()
     await chat(own, "dummy", "request 0")
@@ -306,6 +328,11 @@ async def test_the_same_command_runs_over_a_real_kafka(tmp_path: Path, kafka_boo
         assert not (installation.data_dir / "events.db").exists()
     finally:
         await installation.child.stop()
+
+
+def sockets(installation: Installation) -> set[tuple[str, int]]:
+    """The socket files with their numbers: one that is made again under the same name has another."""
+    return {(str(path), path.stat().st_ino) for path in installation.data_dir.glob("*.sock")}
 
 
 def user(text: str) -> Any:
