@@ -12,8 +12,8 @@ from services.log_ingest.queries import LIST_COLUMNS, LogQueries
 from services.log_ingest.rows import TABLE
 from services.log_ingest.store.port import LogStore
 from shared.errors import StoreUnavailable
-from shared.events import RequestLogged
-from tests.support.log_events import T0_MS, raw, record_of, request_logged
+from shared.events import RequestLogged, UsageRecorded
+from tests.support.log_events import T0_MS, abandoned, raw, record_of, request_logged
 
 pytestmark = pytest.mark.clickhouse
 
@@ -26,7 +26,7 @@ def answered(text: str) -> dict[str, Any]:
     return {"response": raw({"choices": [{"message": {"content": text}}]})}
 
 
-async def keep(store: LogStore, *events: RequestLogged) -> None:
+async def keep(store: LogStore, *events: RequestLogged | UsageRecorded) -> None:
     rows = [row for number, event in enumerate(events) if (row := decode_record(record_of(event, number)))]
     await store.insert(TABLE, columns_of(rows), token=insert_token(rows))
 
@@ -85,6 +85,29 @@ async def test_all_words_must_occur_and_each_may_be_said_or_answered(store: LogS
     assert await found(store, search="red jumps") == [both.request_id]
     assert await found(store, search="red") == [half.request_id, both.request_id]
     assert await found(store, search="re") == []
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"status": ["abandoned"]},
+        {"error_code": "gateway_lost"},
+        {"model": ["first-choice"]},
+        {"chat_id": ""},
+        {"max_cost": "0.00008", "min_cost": "0.00007"},
+    ],
+)
+async def test_what_was_settled_for_a_dead_gateway_is_not_found_once_its_log_has_come(
+    store: LogStore, filters: dict[str, Any]
+) -> None:
+    logged = request_logged(1, model="fallback", chat_id="c-1")
+    others = [request_logged(number, chat_id="c-2") for number in range(100, 120)]
+    await keep(store, abandoned(logged, model="first-choice", error_code="gateway_lost"))
+    assert await found(store, **filters) == [logged.request_id]
+
+    await keep(store, *others, logged)
+
+    assert await found(store, **filters) == []
 
 
 async def test_an_unpriced_request_has_no_cost_and_is_in_no_range_of_costs(store: LogStore) -> None:
