@@ -113,6 +113,14 @@ def test_config_check_reads_addresses_to_their_ends(
     assert "'sec" not in result.output
 
 
+@pytest.mark.parametrize("command", ["log-ingest", "budget"])
+def test_a_service_with_pages_that_nobody_could_open_does_not_start(command: str) -> None:
+    result = runner.invoke(app, [command])
+
+    assert result.exit_code == 2
+    assert "FINOPS_ADMIN_TOKEN is not set" in result.stderr
+
+
 def test_the_address_of_a_running_finops_is_no_setting_of_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FINOPS_URL", "http://elsewhere:8080")
 
