@@ -22,6 +22,7 @@ GROUP: Final = "finops-log-ingest"
 TOPICS: Final = (REQUESTS, USAGE)
 POLL_RECORDS: Final = 2000
 POLL_S: Final = 0.25
+BREATH_RECORDS: Final = 20
 FIRST_BACKOFF_S: Final = 0.2
 LONGEST_BACKOFF_S: Final = 10.0
 REVOKE_WAIT_S: Final = 30.0
@@ -110,7 +111,7 @@ class LogConsumer:
     async def _once(self, consumer: Consumer) -> None:
         records = await self._poll(consumer)
         await self._place(consumer)
-        self._take(records)
+        await self._take(records)
         if self._in_flight is not None and self._in_flight[1].done():
             await self._finish(consumer)
         if self._in_flight is None and self._batch.due(self._monotonic()):
@@ -153,9 +154,11 @@ class LogConsumer:
         if not self._held:
             consumer.resume(partitions)
 
-    def _take(self, records: Sequence[Record]) -> None:
+    async def _take(self, records: Sequence[Record]) -> None:
         now = self._monotonic()
-        for record in records:
+        for number, record in enumerate(records, start=1):
+            if number % BREATH_RECORDS == 0:
+                await asyncio.sleep(0)  # a long stream takes milliseconds to read, and people wait for pages
             part = (record.topic, record.partition)
             if part in self._unplaced:
                 self._turned_away.setdefault(part, record.offset)

@@ -104,6 +104,23 @@ async def test_poison_is_set_aside_with_its_origin_and_the_rest_is_stored(tmp_pa
     assert health.status_code == 200
 
 
+async def test_a_flood_of_poison_stops_reading_sets_nothing_aside_and_is_told(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await ready(client)
+        await log.append([NewRecord(REQUESTS, 0, "bad", b"no event at all") for _ in range(120)])
+
+        async def has_stopped() -> bool:
+            return (await client.get("/healthz")).status_code == 503
+
+        await eventually(has_stopped, 20)
+        page = await client.get("/logs")
+        set_aside = sum((await log.end_offsets(DEAD_LETTERS)).values())
+
+    assert page.status_code == 200 and "New requests do not reach this list: 120 records" in page.text
+    assert set_aside == 0
+
+
 async def test_a_log_made_anew_beside_an_old_store_is_read_from_its_beginning(tmp_path: Path) -> None:
     """Someone deletes the event log but keeps the store: offsets start again, and no new request may be skipped."""
     store = f"chdb:///{tmp_path}/store"
