@@ -3,13 +3,13 @@
 import base64
 import binascii
 import re
-import unicodedata
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from services.log_ingest.search import MAX_WORDS, search_conditions, words_of
 from shared.events import Outcome
 
 Period = Literal["1h", "6h", "24h", "7d", "30d"]
@@ -21,13 +21,6 @@ PERIODS: Final[dict[Period, timedelta]] = {
     "30d": timedelta(days=30),
 }
 MAX_LIMIT: Final = 200
-MAX_WORDS: Final = 32
-_WORDS: Final = r"lowerUTF8(replaceRegexpAll(%s, '[^\\x00-\\x7F\\pL\\pN\\pM]+', ' '))"
-"""A text as its index splits it (migration 0003): all but letters, digits and the marks on them stands between words."""
-_UNSPACED: Final = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-)
-"""Scripts written without spaces between words: the index knows only whole runs of them, so these are searched as text."""
 _LOST_PLUS: Final = re.compile(r" (\d\d:\d\d)$")
 
 Names = Annotated[list[str], Field(max_length=100)]
@@ -141,12 +134,6 @@ class Cursor:
             raise ValueError("is not a cursor of this list") from error
 
 
-def words_of(text: str) -> list[str]:
-    """The words to look for, lower-cased, each once: split the way that the store's index splits."""
-    kept = (each if unicodedata.category(each)[0] in "LNM" else " " for each in text.lower())
-    return list(dict.fromkeys("".join(kept).split()))
-
-
 def conditions(filters: LogFilters, now: datetime) -> tuple[list[str], dict[str, Any]]:
     """SQL conditions over `request_logs`, and their parameters. No text of a user is ever part of the SQL."""
     where: list[str] = []
@@ -178,22 +165,8 @@ def conditions(filters: LogFilters, now: datetime) -> tuple[list[str], dict[str,
             require(f"cost {sign} toDecimal64({{{name}_cost:String}}, 9)", **{f"{name}_cost": f"{cost:f}"})
         if (latency := getattr(filters, f"{name}_latency_ms")) is not None:
             require(f"latency_ms {sign} {{{name}_latency_ms:UInt64}}", **{f"{name}_latency_ms": latency})
-    searched, words = _search_conditions(filters.search or "")
+    searched, words = search_conditions(filters.search or "")
     return where + searched, bound | words
-
-
-def _search_conditions(search: str) -> tuple[list[str], dict[str, Any]]:
-    """Each word must stand in what was said or in what was answered."""
-    where: list[str] = []
-    bound: dict[str, Any] = {}
-    for number, word in enumerate(words_of(search)):
-        name = f"word{number}"
-        if _UNSPACED.search(word):
-            test, bound[name] = f"{_WORDS} LIKE {{{name}:String}}", f"%{word}%"
-        else:
-            test, bound[name] = f"hasAllTokens({_WORDS}, {{{name}:Array(String)}})", [word]
-        where.append(" OR ".join(test % column for column in ("prompt_text", "answer_text")))
-    return [f"({either})" for either in where], bound
 
 
 def _ms(at: datetime) -> int:

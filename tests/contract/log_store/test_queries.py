@@ -60,6 +60,8 @@ async def found(store: LogStore, **filters: Any) -> list[str]:
         (answered("forty-two"), {"search": "forty two"}),
         (said("天気は晴れです"), {"search": "晴れ"}),
         (said("今日は「東京」、GPT模型"), {"search": "東京、gpt模型"}),
+        (said("今天的天氣" * 30), {"search": "今天的天氣" * 30}),
+        (answered("ข้อความภาษาไทย"), {"search": "ภาษา"}),
         (answered("He said “hello”—then left… it’s fine🎉"), {"search": "hello then left it s fine"}),
         (answered("ΟΔΟΣ, naïve İstanbul"), {"search": "οδος Naïve İSTANBUL"}),
         (answered("हिन्दी में €20•now"), {"search": "हिन्दी 20 NOW"}),
@@ -211,6 +213,13 @@ async def test_choices_are_what_recent_requests_had(store: LogStore) -> None:
 async def test_a_list_reads_no_body(store: LogStore) -> None:
     for body in ("request", "response", "prompt_text", "answer_text", "attempts"):
         assert body not in LIST_COLUMNS.split(", ")
+
+
+async def test_the_characters_of_an_unspaced_word_must_stand_together(store: LogStore) -> None:
+    await keep(store, request_logged(1, **said("天地有気")))
+
+    assert await found(store, search="天気") == []
+    assert len(await found(store, search="天 気")) == 1
 
 
 @pytest.mark.parametrize("search", ["nowhere", "今日"])
