@@ -13,6 +13,7 @@ from typing import Final
 
 from services.budget.main import budget_service
 from services.gateway.main import gateway_service
+from services.log_ingest.store.address import parse_store_url
 from services.standalone_banner import Start, banner
 from services.standalone_child import SupervisedChild
 from services.standalone_home import data_directory, socket_path
@@ -24,12 +25,14 @@ from shared.server import bind, run_service, serve
 from shared.settings import Settings, process_environment
 
 PROGRAM: Final = "finops"
-LOG_INGEST_COMMAND: Final = (sys.executable, "-m", "services.cli", "log-ingest", "--stop-with-parent")
+LOG_INGEST_COMMAND: Final = (sys.executable, "-P", "-m", "services.cli", "log-ingest", "--stop-with-parent")
+"""`-P`: the directory that somebody started this in may hold a `services` of its own."""
 
 
 def run(settings: Settings) -> None:
     """Serve until a signal. Raises ConfigurationError, before anything is started, when something cannot work."""
     load_config(settings)
+    parse_store_url(settings.resolved_clickhouse_url)
     with data_directory(settings.data_dir) as home, socket_path(home) as uds, bind(settings) as listener:
         installation = complete(settings, home)
         run_service(lambda: _serve_all(installation, uds, listener))

@@ -11,7 +11,7 @@ from typing import Final
 from shared.errors import ConfigurationError
 
 LOCK_NAME: Final = "finops.lock"
-SOCKET_NAME: Final = "log-ingest.sock"
+SOCKET_NAME: Final = "log-ingest-{}.sock"
 LONGEST_SOCKET_PATH: Final = 100
 """The kernel takes 108 bytes on Linux and 104 on macOS."""
 
@@ -42,13 +42,20 @@ def data_directory(path: Path) -> Generator[Path]:
 
 @contextmanager
 def socket_path(directory: Path) -> Generator[Path]:
-    """Where the child's Unix socket goes: in `directory`, or in a short-named private one when that is too long."""
-    path = directory / SOCKET_NAME
+    """Where the child's Unix socket goes: in `directory`, or in a short-named private one when that is too long.
+
+    Each start has a name of its own, because the child of a killed start may still be on its way out, and removes its
+    socket at its end. Names that killed starts left behind are removed.
+    """
+    for left in directory.glob(SOCKET_NAME.format("*")):
+        left.unlink(missing_ok=True)
+    name = SOCKET_NAME.format(os.getpid())
+    path = directory / name
     if len(str(path).encode()) <= LONGEST_SOCKET_PATH:
         yield path
         return
     with TemporaryDirectory(prefix="finops-") as short:
-        yield Path(short) / SOCKET_NAME
+        yield Path(short) / name
 
 
 def _lock(descriptor: int, path: Path) -> None:

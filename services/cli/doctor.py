@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from services.budget.desired_state import DesiredState, desired_state
 from services.cli.doctor_providers import check_providers
 from services.cli.finding import OK, PROBLEM, WARNING, Finding
-from services.log_ingest.store.open import open_store
+from services.log_ingest.store.address import parse_store_url
+from services.log_ingest.store.http_store import server_version
 from shared.config_file import DEFAULT_NAME, ConfigFile, load_config
 from shared.errors import ConfigurationError, FinOpsError
 from shared.eventlog.kafka_connection import bootstrap_servers
@@ -27,8 +27,8 @@ from shared.settings import Settings, process_environment
 LOWEST_PYTHON: Final = (3, 11)
 TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 3.0
-CLICKHOUSE_SCHEMES: Final = {"clickhouse": "http", "clickhouses": "https"}
-CLICKHOUSE_PORTS: Final = {"clickhouse": 8123, "clickhouses": 8443}
+LOWEST_CLICKHOUSE: Final = (26, 3)
+"""The first release whose text indexes find what they should in prompt or answer."""
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -40,7 +40,7 @@ async def examine(settings: Settings) -> list[Finding]:
         examinations: tuple[Callable[[], Awaitable[list[Finding]]], ...] = (
             lambda: check_port(settings, client),
             lambda: check_event_log(settings),
-            lambda: check_log_store(settings, client),
+            lambda: check_log_store(settings),
             lambda: check_providers(desired, process_environment(), client),
         )
         for found in await asyncio.gather(*(examination() for examination in examinations)):
@@ -52,7 +52,7 @@ def configuration_summary(settings: Settings) -> str:
     """One line about what the settings and finops.yaml ask for. Raises ConfigurationError."""
     desired = desired_state(load_config(settings), process_environment())
     open_log(settings)
-    open_store(settings.resolved_clickhouse_url)
+    parse_store_url(settings.resolved_clickhouse_url)
     if settings.secret_key.get_secret_value():
         load_secret_key(settings)
     counts = {
@@ -149,11 +149,14 @@ async def check_event_log(settings: Settings) -> list[Finding]:
     return [Finding("event log", OK, f"Kafka at {url.removeprefix('kafka://')}; its topics are right")]
 
 
-async def check_log_store(settings: Settings, client: httpx.AsyncClient) -> list[Finding]:
-    """Is there a ClickHouse, in this process or as a server that takes our login?"""
-    text = settings.resolved_clickhouse_url
-    url = urlsplit(text)
-    if url.scheme == "chdb":
+async def check_log_store(settings: Settings) -> list[Finding]:
+    """Is there a ClickHouse, in this process or as a server that takes our login, and is it new enough?"""
+    try:
+        place = parse_store_url(settings.resolved_clickhouse_url)
+    except ConfigurationError as error:
+        fix = "Use chdb:///path or clickhouse://user:password@host:8123/database."
+        return [Finding("log store", PROBLEM, str(error), fix)]
+    if isinstance(place, Path):
         if find_spec("chdb") is None:
             return [
                 Finding(
@@ -163,30 +166,30 @@ async def check_log_store(settings: Settings, client: httpx.AsyncClient) -> list
                     "Install it (make install), or set FINOPS_CLICKHOUSE_URL.",
                 )
             ]
-        return [Finding("log store", OK, f"embedded ClickHouse in {text.removeprefix('chdb:///')}")]
-    if url.scheme not in CLICKHOUSE_SCHEMES:
-        fix = "Use chdb:///path or clickhouse://user:password@host:8123/database."
-        return [Finding("log store", PROBLEM, f"FINOPS_CLICKHOUSE_URL begins with {url.scheme!r}", fix)]
-    where = f"{url.hostname}:{url.port or CLICKHOUSE_PORTS[url.scheme]}"
+        return [Finding("log store", OK, f"embedded ClickHouse in {place}")]
+    where = f"{place.host}:{place.port}"
     try:
-        answer = await client.get(
-            f"{CLICKHOUSE_SCHEMES[url.scheme]}://{where}/",
-            params={"query": "SELECT version()"},
-            auth=(unquote(url.username or "default"), unquote(url.password or "")),
+        version = await server_version(place)
+    except FinOpsError as error:
+        fix = (
+            "Check that ClickHouse runs, and the address, login and TLS parameters in FINOPS_CLICKHOUSE_URL."
         )
-    except httpx.HTTPError as error:
-        detail = f"{where} cannot be reached ({type(error).__name__})"
-        return [
-            Finding("log store", PROBLEM, detail, "Check FINOPS_CLICKHOUSE_URL and that ClickHouse runs.")
-        ]
-    if answer.is_error:
-        detail = f"{where} answered {answer.status_code}"
-        return [
-            Finding(
-                "log store", PROBLEM, detail, "Check user, password and database in FINOPS_CLICKHOUSE_URL."
-            )
-        ]
-    return [Finding("log store", OK, f"ClickHouse {answer.text.strip()} at {where}")]
+        return [Finding("log store", PROBLEM, f"{where}: {error}", fix)]
+    return [judge_clickhouse(version, where)]
+
+
+def judge_clickhouse(version: str, where: str) -> Finding:
+    """Is it new enough?"""
+    found = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if found < LOWEST_CLICKHOUSE:
+        lowest = ".".join(map(str, LOWEST_CLICKHOUSE))
+        return Finding(
+            "log store",
+            PROBLEM,
+            f"ClickHouse {version} at {where}",
+            f"Upgrade ClickHouse to {lowest} or newer.",
+        )
+    return Finding("log store", OK, f"ClickHouse {version} at {where}")
 
 
 async def _connects(address: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.cli.outcome import CommandFailed
+from shared.errors import ConfigurationError
 from shared.security import ADMIN_TOKEN_FILE
 from shared.settings import PREFIX, Settings, process_environment
 
@@ -22,8 +23,13 @@ def load_settings(typed: Mapping[str, object | None] | None = None) -> Settings:
 
 def find_admin_token(typed: str) -> str:
     """The token that was typed or set, else the one that `finops up` keeps in its data directory."""
-    if typed:
-        return typed
+    token = typed.strip() or _kept_admin_token()
+    if not token.isascii() or not token.isprintable():
+        raise ConfigurationError("The admin token is wrong: only printable ASCII characters can be sent.")
+    return token
+
+
+def _kept_admin_token() -> str:
     path = load_settings().data_dir / ADMIN_TOKEN_FILE
     try:
         return path.read_text(encoding="utf-8").strip()

@@ -195,9 +195,12 @@ def budget_body(text: str) -> dict[str, str]:
 
 def budgets_text(key: dict[str, Any]) -> str:
     """`1.25 / 5.00 per 1M, ...` of a key as the admin API shows it."""
-    return (
-        ", ".join(f"{b['settled']} / {b['limit']} per {b['window']}" for b in key["budgets"]) or "no budget"
-    )
+    return ", ".join(f"{b['settled']} / {b['limit']} per {_window(b)}" for b in key["budgets"]) or "no budget"
+
+
+def _window(budget: dict[str, Any]) -> str:
+    rolling = " rolling" if budget.get("alignment") == "rolling" else ""
+    return f"{budget['window']}{rolling}"
 
 
 def _name_and_value(text: str) -> tuple[str, str]:
@@ -237,7 +240,7 @@ def _show(key: dict[str, Any], as_json: bool) -> None:
         resets = f", resets {budget['resets_at']}" if budget["resets_at"] else ""
         rows.append(
             [
-                f"budget {budget['window']}",
+                f"budget {_window(budget)}",
                 f"{budget['settled']} spent + {budget['reserved']} reserved of {budget['limit']}{resets}",
             ]
         )

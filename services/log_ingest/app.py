@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from services.log_ingest.errors import add_error_answers
 from services.log_ingest.health import Health
 from services.log_ingest.metrics import IngestMetrics
+from services.log_ingest.openapi import describe
 from services.log_ingest.queries import LogQueries
 from services.log_ingest.routes.api import api_routes
 from services.log_ingest.routes.health import health_routes
@@ -19,6 +20,7 @@ def build_app(queries: LogQueries, access: AdminAccess, health: Health, metrics:
     """Everything that log_ingest answers over HTTP."""
     app = FastAPI(
         title="FinOps Gateway: logs",
+        version="1",
         docs_url=None,  # FastAPI's page loads its scripts from another host
         redoc_url=None,
         openapi_url="/api/logs/openapi.json",
@@ -27,6 +29,7 @@ def build_app(queries: LogQueries, access: AdminAccess, health: Health, metrics:
     add_error_answers(app)
     app.include_router(health_routes(health, metrics))
     app.include_router(api_routes(queries, access))
-    app.include_router(page_routes(queries, access, pages))
+    app.include_router(page_routes(queries, access, pages, health))
     app.router.routes.extend(web_routes(access, pages, home="/logs"))
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's documented way to change it
     return app

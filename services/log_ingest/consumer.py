@@ -22,6 +22,7 @@ GROUP: Final = "finops-log-ingest"
 TOPICS: Final = (REQUESTS, USAGE)
 POLL_RECORDS: Final = 2000
 POLL_S: Final = 0.25
+BREATH_RECORDS: Final = 20
 FIRST_BACKOFF_S: Final = 0.2
 LONGEST_BACKOFF_S: Final = 10.0
 REVOKE_WAIT_S: Final = 30.0
@@ -110,7 +111,7 @@ class LogConsumer:
     async def _once(self, consumer: Consumer) -> None:
         records = await self._poll(consumer)
         await self._place(consumer)
-        self._take(records)
+        await self._take(records)
         if self._in_flight is not None and self._in_flight[1].done():
             await self._finish(consumer)
         if self._in_flight is None and self._batch.due(self._monotonic()):
@@ -119,7 +120,7 @@ class LogConsumer:
         await self._measure_lag(consumer)
 
     async def _poll(self, consumer: Consumer) -> Sequence[Record]:
-        timeout = min(POLL_S, self._batch.due_in_s(self._monotonic()))
+        timeout = POLL_S if self._failing else min(POLL_S, self._batch.due_in_s(self._monotonic()))
         try:
             return await consumer.poll(max(timeout, 0.01), POLL_RECORDS)
         except LogUnavailable as error:
@@ -134,12 +135,15 @@ class LogConsumer:
         partitions = self._unplaced
         try:
             stored = await self._positions.next_offsets(partitions)
+            unknown = await self._positions.unknown(partitions)
             for part in partitions:
-                committed = await consumer.committed(part)
+                committed = await consumer.committed(part) or 0
                 turned_away = self._turned_away.pop(part, None)
-                start = max(stored.get(part, 0), committed or 0, turned_away or 0)
-                if turned_away is not None or start > (committed or 0):
+                start = 0 if part in unknown else max(stored.get(part, 0), committed, turned_away or 0)
+                if turned_away is not None or start != committed:
                     consumer.seek(part, start)
+                if start < committed:
+                    self._uncommitted[part] = start  # at once, so that the next owner goes on from here, too
         except Retryable as error:
             self._logger.warning("positions_unavailable", reason=str(error))
             self._metrics.store_is_up(False)
@@ -150,9 +154,11 @@ class LogConsumer:
         if not self._held:
             consumer.resume(partitions)
 
-    def _take(self, records: Sequence[Record]) -> None:
+    async def _take(self, records: Sequence[Record]) -> None:
         now = self._monotonic()
-        for record in records:
+        for number, record in enumerate(records, start=1):
+            if number % BREATH_RECORDS == 0:
+                await asyncio.sleep(0)  # a long stream takes milliseconds to read, and people wait for pages
             part = (record.topic, record.partition)
             if part in self._unplaced:
                 self._turned_away.setdefault(part, record.offset)

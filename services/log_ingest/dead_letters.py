@@ -23,7 +23,7 @@ class DeadLetterLimit:
     max_consecutive: int = 100
     max_ratio: float = 0.05
     window: int = 2000
-    """Records over which the ratio is taken; it counts only when the window is full."""
+    """The ratio is taken over the latest flushes that hold at least so many records; it counts when there are as many."""
 
 
 @dataclass(slots=True)
@@ -31,27 +31,34 @@ class DeadLetterCount:
     """What was seen lately, against a limit."""
 
     limit: DeadLetterLimit
-    _recent: deque[bool] = field(default_factory=deque)
-    _bad_recent: int = 0
+    _recent: deque[tuple[int, int]] = field(default_factory=deque)
+    """Per flush: records, and the bad ones among them."""
+    _records: int = 0
+    _bad: int = 0
     _consecutive: int = 0
 
     def check(self, good: int, bad: int) -> None:
         """Count one flush. Raises DeadLetterFlood, before anything is set aside, when the limit is passed."""
-        self._consecutive = bad if good else self._consecutive + bad
-        for is_bad in [False] * good + [True] * bad:
-            self._recent.append(is_bad)
-            self._bad_recent += is_bad
-            if len(self._recent) > self.limit.window:
-                self._bad_recent -= self._recent.popleft()
-        full = len(self._recent) >= self.limit.window
-        if bad and self._consecutive > self.limit.max_consecutive:
-            raise DeadLetterFlood(
-                f"{self._consecutive} records in a row cannot be handled; consumption stopped."
-            )
-        if bad and full and self._bad_recent > self.limit.max_ratio * self.limit.window:
-            raise DeadLetterFlood(
-                f"{self._bad_recent} of the last {self.limit.window} records cannot be handled; consumption stopped."
-            )
+        self._consecutive = 0 if good else self._consecutive + bad
+        self._recent.append((good + bad, bad))
+        self._records += good + bad
+        self._bad += bad
+        while self._records - self._recent[0][0] >= self.limit.window:
+            records, old = self._recent.popleft()
+            self._records -= records
+            self._bad -= old
+        if self._consecutive > self.limit.max_consecutive:
+            raise _flood(f"{self._consecutive} records in a row cannot be handled")
+        is_full = self._records >= self.limit.window
+        if bad and is_full and self._bad > self.limit.max_ratio * self._records:
+            raise _flood(f"{self._bad} of the last {self._records} records cannot be handled")
+
+
+def _flood(what: str) -> DeadLetterFlood:
+    return DeadLetterFlood(
+        f"{what}, which more likely is a fault of this version than of so many records: reading stopped and nothing "
+        "of it was set aside; it goes on after a start of a version that can handle them."
+    )
 
 
 class DeadLetterOffice:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from services.log_ingest.store.port import QueryTooExpensive, StoreDataError
+from services.log_ingest.store.port import QueryTooExpensive, StoreRefused
 from shared.errors import StoreUnavailable
 
 STORE_AWAY: Final = (
@@ -48,6 +48,11 @@ def not_logged_in() -> ApiError:
     )
 
 
+def refusal_text(error: Exception) -> str:
+    """Only administrators read it, so the store's own reason stands in it."""
+    return f"The log store refused the query: {error}"
+
+
 def first_fault(errors: list[Any]) -> tuple[str, str]:
     """The parameter and the sentence of the first validation error."""
     first = errors[0]
@@ -80,9 +85,7 @@ def add_error_answers(app: FastAPI) -> None:
         return JSONResponse(ApiError(400, TOO_EXPENSIVE, code=QueryTooExpensive.code).body, 400)
 
     async def refused(_: Request, error: Exception) -> Response:
-        answer = ApiError(
-            500, "The log store refused the query.", kind="server_error", code=StoreDataError.code
-        )
+        answer = ApiError(500, refusal_text(error), kind="server_error", code=StoreRefused.code)
         return JSONResponse(answer.body, 500)
 
     async def http_error(_: Request, error: Exception) -> Response:
@@ -95,5 +98,5 @@ def add_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(ValidationError, wrong_input)
     app.add_exception_handler(StoreUnavailable, store_away)
     app.add_exception_handler(QueryTooExpensive, too_expensive)
-    app.add_exception_handler(StoreDataError, refused)
+    app.add_exception_handler(StoreRefused, refused)
     app.add_exception_handler(HTTPException, http_error)

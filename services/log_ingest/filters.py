@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from services.log_ingest.search import MAX_WORDS, search_conditions, words_of
 from shared.events import Outcome
 
 Period = Literal["1h", "6h", "24h", "7d", "30d"]
@@ -20,12 +21,6 @@ PERIODS: Final[dict[Period, timedelta]] = {
     "30d": timedelta(days=30),
 }
 MAX_LIMIT: Final = 200
-MAX_WORDS: Final = 32
-_WORD: Final = re.compile(r"[0-9A-Za-z\u0080-\U0010ffff]+")
-_UNSPACED: Final = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-)
-"""Scripts written without spaces between words: the index knows only whole runs of them, so these are searched as text."""
 _LOST_PLUS: Final = re.compile(r" (\d\d:\d\d)$")
 
 Names = Annotated[list[str], Field(max_length=100)]
@@ -48,7 +43,7 @@ class LogFilters(BaseModel):
     task: str | None = Field(None, description="Background task of a chat client (title, tags, ...).")
     chat_id: str | None = None
     error_code: str | None = None
-    period: Period | None = Field(None, description="The last hours or days; wins over `from`.")
+    period: Period | None = Field(None, description="The last hours or days; wins over `from` and `to`.")
     from_: AwareDatetime | None = Field(None, alias="from", description="RFC 3339, inclusive.")
     to: AwareDatetime | None = Field(None, description="RFC 3339, exclusive.")
     min_cost: Amount | None = Field(None, description="US dollars.")
@@ -88,6 +83,15 @@ class LogFilters(BaseModel):
         if self.period is None and self.from_ and self.to and self.from_ >= self.to:
             raise ValueError("from must be before to")
         return self
+
+    def since(self, now: datetime) -> datetime | None:
+        """Inclusive."""
+        return now - PERIODS[self.period] if self.period else self.from_
+
+    @property
+    def until(self) -> datetime | None:
+        """Exclusive."""
+        return None if self.period else self.to
 
 
 class LogQuery(LogFilters):
@@ -130,11 +134,6 @@ class Cursor:
             raise ValueError("is not a cursor of this list") from error
 
 
-def words_of(text: str) -> list[str]:
-    """The words to look for, lower-cased, each once: split the way that the store's index splits."""
-    return list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
-
-
 def conditions(filters: LogFilters, now: datetime) -> tuple[list[str], dict[str, Any]]:
     """SQL conditions over `request_logs`, and their parameters. No text of a user is ever part of the SQL."""
     where: list[str] = []
@@ -144,11 +143,10 @@ def conditions(filters: LogFilters, now: datetime) -> tuple[list[str], dict[str,
         where.append(sql)
         bound.update(parameters)
 
-    since = now - PERIODS[filters.period] if filters.period else filters.from_
-    if since is not None:
+    if (since := filters.since(now)) is not None:
         require("started_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')", since=_ms(since))
-    if filters.to is not None and filters.period is None:
-        require("started_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')", until=_ms(filters.to))
+    if filters.until is not None:
+        require("started_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')", until=_ms(filters.until))
     for column in ("provider", "model", "status", "endpoint"):
         if values := getattr(filters, column):
             require(f"{column} IN {{{column}:Array(String)}}", **{column: values})
@@ -167,22 +165,8 @@ def conditions(filters: LogFilters, now: datetime) -> tuple[list[str], dict[str,
             require(f"cost {sign} toDecimal64({{{name}_cost:String}}, 9)", **{f"{name}_cost": f"{cost:f}"})
         if (latency := getattr(filters, f"{name}_latency_ms")) is not None:
             require(f"latency_ms {sign} {{{name}_latency_ms:UInt64}}", **{f"{name}_latency_ms": latency})
-    searched, words = _search_conditions(filters.search or "")
+    searched, words = search_conditions(filters.search or "")
     return where + searched, bound | words
-
-
-def _search_conditions(search: str) -> tuple[list[str], dict[str, Any]]:
-    """Each word must stand in what was said or in what was answered."""
-    where: list[str] = []
-    bound: dict[str, Any] = {}
-    for number, word in enumerate(words_of(search)):
-        name = f"word{number}"
-        if _UNSPACED.search(word):
-            test, bound[name] = f"lowerUTF8(%s) LIKE {{{name}:String}}", f"%{word}%"
-        else:
-            test, bound[name] = f"hasAllTokens(lowerUTF8(%s), {{{name}:Array(String)}})", [word]
-        where.append(" OR ".join(test % column for column in ("prompt_text", "answer_text")))
-    return [f"({either})" for either in where], bound
 
 
 def _ms(at: datetime) -> int:

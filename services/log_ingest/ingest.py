@@ -9,8 +9,8 @@ from services.log_ingest.dead_letters import DeadLetterFlood
 from services.log_ingest.health import Health
 from services.log_ingest.metrics import IngestMetrics
 from services.log_ingest.migrate import apply_retention, migrate
-from services.log_ingest.store.port import LogStore
-from shared.errors import ConfigurationError, Retryable
+from services.log_ingest.store.port import LogStore, StoreRefused
+from shared.errors import ConfigurationError, Retryable, StoreUnavailable
 from shared.settings import Settings
 from shared.telemetry import get_logger
 
@@ -48,7 +48,10 @@ class Ingest:
                 await self._prepare()
                 self._health.consuming = True
                 await self._consumer.run(stop)
-            except Retryable as error:
+            except (Retryable, StoreRefused) as error:
+                # A refusal too: the schema is looked at anew, and a person may give the right that is missing.
+                if isinstance(error, StoreUnavailable | StoreRefused):
+                    self._metrics.store_is_up(False)
                 self._logger.warning("log_ingest_waits", reason=str(error), wait_s=backoff)
             except (ConfigurationError, DeadLetterFlood) as error:
                 self._health.fault = str(error)

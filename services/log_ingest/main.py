@@ -17,6 +17,7 @@ from services.log_ingest.positions import StoredPositions
 from services.log_ingest.queries import LogQueries
 from services.log_ingest.sink import Sink
 from services.log_ingest.store.open import open_store
+from shared.errors import ConfigurationError
 from shared.eventlog.open import open_log
 from shared.eventlog.port import EventLog
 from shared.security import load_secret_key
@@ -44,7 +45,8 @@ async def log_ingest_service(settings: Settings, log: EventLog) -> AsyncIterator
     stop = asyncio.Event()
     task = asyncio.create_task(ingest.run(stop), name="log-ingest")
     try:
-        yield build_app(LogQueries(store), access, health, metrics)
+        queries = LogQueries(store, is_ready=lambda: health.store_ready)
+        yield build_app(queries, access, health, metrics)
     finally:
         stop.set()
         await task
@@ -52,7 +54,9 @@ async def log_ingest_service(settings: Settings, log: EventLog) -> AsyncIterator
 
 
 def run(settings: Settings) -> None:
-    """The process `finops log-ingest`, until a signal."""
+    """The process `finops log-ingest`, until a signal. Raises ConfigurationError before anything is served."""
+    if not settings.admin_token.get_secret_value():
+        raise ConfigurationError("FINOPS_ADMIN_TOKEN is not set: without it nobody can read the logs.")
 
     async def main() -> None:
         log = open_log(settings)

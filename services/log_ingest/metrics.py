@@ -37,6 +37,7 @@ class IngestMetrics:
             ["topic"],
             registry=registry,
         )
+        self._lagged: frozenset[str] = frozenset()
         self._up = Gauge(
             "finops_log_ingest_store_up", "1 when the last use of the store succeeded.", registry=registry
         )
@@ -61,8 +62,9 @@ class IngestMetrics:
         self._up.set(int(up))
 
     def lagging(self, lag: Mapping[TopicPartition, int]) -> None:
-        totals: dict[str, int] = {}
+        totals = dict.fromkeys(self._lagged, 0)  # a partition that went to another member lags nothing here
         for (topic, _), records in lag.items():
             totals[topic] = totals.get(topic, 0) + records
+        self._lagged = frozenset(totals)
         for topic, records in totals.items():
             self._lag.labels(topic).set(records)

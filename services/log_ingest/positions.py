@@ -1,7 +1,7 @@
 """Where to resume: after what the store holds, not only after what the group committed.
 
 A crash between insert and commit would otherwise cut the next batch differently, and a batch of another cut is not
-recognised as a repetition.
+recognised as a repetition. And a store that was thrown away is filled again from the log, whatever was committed.
 """
 
 from typing import Final
@@ -10,6 +10,7 @@ import msgspec
 
 from services.log_ingest.store.port import LogStore
 from shared.eventlog.port import EventLog, TopicPartition
+from shared.topics import REQUESTS
 
 _STORED: Final = """
 SELECT source_topic AS topic, source_partition AS part, max(source_offset) AS last,
@@ -18,6 +19,7 @@ FROM request_logs
 WHERE inserted_at > now() - INTERVAL 2 DAY
 GROUP BY topic, part
 """
+_KNOWN: Final = "SELECT DISTINCT source_topic AS topic, source_partition AS part FROM request_logs"
 # Two days: an insert whose commit was lost is followed by a restart long before. Older ones are committed.
 
 
@@ -48,6 +50,15 @@ class StoredPositions:
             if part in partitions and await self._is_there(part, last, str(row["request_id"])):
                 found[part] = last + 1
         return found
+
+    async def unknown(self, partitions: frozenset[TopicPartition]) -> frozenset[TopicPartition]:
+        """Those of which the store lacks what it must have read, as one made anew does: they begin at their beginning.
+
+        Every logged request leaves a row, so a partition of them without any is unknown. Usage leaves rows for
+        abandoned requests only: its partitions are unknown to a store without any row. Raises StoreUnavailable.
+        """
+        known = {(str(row["topic"]), int(row["part"])) for row in await self._store.query(_KNOWN)}
+        return frozenset(part for part in partitions - known if part[0] == REQUESTS or not known)
 
     async def _is_there(self, part: TopicPartition, offset: int, request_id: str) -> bool:
         topic, partition = part

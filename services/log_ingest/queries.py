@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.log_ingest.filters import Cursor, LogFilters, conditions
-from services.log_ingest.store.port import LogStore, QueryLimits, Rows
-from services.log_ingest.summary import LogSummary, milliseconds, summary_of
+from services.log_ingest.store.port import LogStore, Parameters, QueryLimits, Rows
+from services.log_ingest.summary import LogLine, line_of, milliseconds
+from shared.errors import StoreUnavailable
 
 LIST_COLUMNS: Final = (
     "started_at, request_id, endpoint, provider, model, virtual_key_id, virtual_key_name, end_user, status, "
@@ -29,7 +30,7 @@ _PLACE: Final = "(fromUnixTimestamp64Milli({place_ms:Int64}, 'UTC'), {place_id:S
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    items: list[LogSummary]
+    items: list[LogLine]
     next_cursor: str | None
 
 
@@ -46,17 +47,21 @@ class Choices:
 
 
 class LogQueries:
-    """Every method raises StoreUnavailable, or QueryTooExpensive past the limits. `now` gives the time in UTC."""
+    """Every method raises StoreUnavailable, also until `is_ready` (the schema is in place), or QueryTooExpensive past the
+    limits. `now` gives the time in UTC.
+    """
 
     def __init__(
         self,
         store: LogStore,
         limits: QueryLimits | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        is_ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._limits = limits or QueryLimits()
         self._now = now
+        self._is_ready = is_ready
 
     async def page(self, filters: LogFilters, limit: int, after: Cursor | None = None) -> LogPage:
         """`limit` requests, newest first, older than `after`.
@@ -69,41 +74,34 @@ class LogQueries:
             found = await self._list(filters, limit + 1, "<", after, back)
             if len(found) > limit:
                 break
-        items = [summary_of(row) for row in found[:limit]]
+        items = [line_of(row) for row in found[:limit]]
         more = len(found) > limit
         return LogPage(items, str(items[-1].cursor) if more else None)
 
-    async def since(self, filters: LogFilters, limit: int, lowest: Cursor) -> list[LogSummary]:
+    async def since(self, filters: LogFilters, limit: int, lowest: Cursor) -> list[LogLine]:
         """Up to `limit` requests, newest first, not older than `lowest`."""
-        return [
-            summary_of(row) for row in await self._list(filters, limit, ">=", lowest, lowest.started_at_ms)
-        ]
+        return [line_of(row) for row in await self._list(filters, limit, ">=", lowest, lowest.started_at_ms)]
 
     async def one(self, request_id: str) -> dict[str, Any] | None:
         """Everything known of a request, as stored; None when there is no such request."""
-        rows = await self._store.query(
+        rows = await self._ask(
             f"SELECT {DETAIL_COLUMNS} FROM request_logs FINAL WHERE request_id = {{id:String}} {_NEWEST_FIRST} LIMIT 1",
             {"id": request_id},
-            self._limits,
         )
         return rows[0] if rows else None
 
     async def choices(self) -> Choices:
         """What the last 30 days offer to filter by."""
-        rows = await self._store.query(
+        rows = await self._ask(
             "SELECT arraySort(groupUniqArray(200)(provider)) AS providers, "
             "arraySort(groupUniqArray(1000)(model)) AS models, "
             "arraySort(groupUniqArray(100)(endpoint)) AS endpoints, "
             "arraySort(groupUniqArray(100)(task)) AS tasks "
-            "FROM request_logs WHERE started_at >= now() - INTERVAL 30 DAY",
-            None,
-            self._limits,
+            "FROM request_logs WHERE started_at >= now() - INTERVAL 30 DAY"
         )
-        keys = await self._store.query(
+        keys = await self._ask(
             "SELECT virtual_key_id AS id, argMax(virtual_key_name, started_at) AS name FROM request_logs "
-            "WHERE started_at >= now() - INTERVAL 30 DAY GROUP BY id ORDER BY name, id LIMIT 2000",
-            None,
-            self._limits,
+            "WHERE started_at >= now() - INTERVAL 30 DAY GROUP BY id ORDER BY name, id LIMIT 2000"
         )
         lists = rows[0]
         return Choices(
@@ -116,14 +114,15 @@ class LogQueries:
 
     def _looks_back(self, filters: LogFilters, after: Cursor | None) -> list[int | None]:
         """The lower bounds in Unix milliseconds to try in turn; None is no bound but the filters' own."""
-        if filters.period or filters.from_:
-            return [None]
         newest = milliseconds(self._now())
-        if filters.to is not None:
-            newest = min(newest, milliseconds(filters.to))
+        if filters.until is not None:
+            newest = min(newest, milliseconds(filters.until))
         if after is not None:
             newest = min(newest, after.started_at_ms)
-        return [*(max(0, newest - days * _DAY_MS) for days in _LOOK_BACK_DAYS), None]
+        since = filters.since(self._now())
+        oldest = 0 if since is None else milliseconds(since)
+        nearer = [newest - days * _DAY_MS for days in _LOOK_BACK_DAYS]
+        return [*(bound for bound in nearer if bound > oldest), None]
 
     async def _list(
         self, filters: LogFilters, limit: int, sign: str, place: Cursor | None, lowest_ms: int | None
@@ -136,8 +135,11 @@ class LogQueries:
             where.append("started_at >= fromUnixTimestamp64Milli({lowest:Int64}, 'UTC')")
             bound["lowest"] = lowest_ms
         condition = f"WHERE {' AND '.join(where)} " if where else ""
-        return await self._store.query(
-            f"SELECT {LIST_COLUMNS} FROM request_logs FINAL {condition}{_NEWEST_FIRST} LIMIT {limit:d}",
-            bound,
-            self._limits,
+        return await self._ask(
+            f"SELECT {LIST_COLUMNS} FROM request_logs FINAL {condition}{_NEWEST_FIRST} LIMIT {limit:d}", bound
         )
+
+    async def _ask(self, sql: str, bound: Parameters | None = None) -> Rows:
+        if not self._is_ready():
+            raise StoreUnavailable("The log store is being prepared.")
+        return await self._store.query(sql, bound, self._limits)

@@ -48,9 +48,9 @@ def pretty(text: str) -> str:
     """JSON text with indentation; a JSON string (an SSE transcript, a cut body) as the text it is."""
     try:
         value = json.loads(text)
+        return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
-    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def clock(rfc3339: str) -> str:

@@ -32,19 +32,28 @@ class LogSummary(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: int | None
     stream: bool
     error_code: str
+
+
+class LogLine(LogSummary, frozen=True, kw_only=True):
+    """A row of the logs page: what the API lists, and what a person wants to see beside it."""
+
     task: str
 
     @property
     def cursor(self) -> Cursor:
         return Cursor(milliseconds(datetime.fromisoformat(self.started_at)), self.request_id)
 
+    @property
+    def summary(self) -> LogSummary:
+        return LogSummary(**{name: getattr(self, name) for name in LogSummary.__struct_fields__})
 
-def summary_of(row: Mapping[str, Any]) -> LogSummary:
+
+def line_of(row: Mapping[str, Any]) -> LogLine:
     """From a row that has at least the columns of the list."""
-    values = {name: row[name] for name in LogSummary.__struct_fields__}
+    values = {name: row[name] for name in LogLine.__struct_fields__}
     values["started_at"] = rfc3339(row["started_at"])
     values["cost"] = dollars(row["cost"])
-    return LogSummary(**values)
+    return LogLine(**values)
 
 
 def dollars(cost: Decimal | None) -> str | None:

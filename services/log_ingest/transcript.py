@@ -1,50 +1,33 @@
 """What people said to a model and what it answered, read out of the bodies of a request.
 
-Works on whatever was logged: OpenAI's chat, completions, embeddings, images, audio, rerank and responses shapes, SSE
-transcripts, bodies cut in the middle, and nonsense. Never raises: what cannot be read is simply not there.
+Works on whatever was logged: chat, Anthropic's messages, responses, completions, embeddings, images, audio and rerank,
+their SSE transcripts, bodies cut in the middle, and nonsense. Never raises: what cannot be read is simply not there.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
+from services.log_ingest.parts import (
+    SILENT_KINDS,
+    Part,
+    PartKind,
+    Turn,
+    dicts,
+    media_place,
+    parts_of,
+    string,
+    tool_call,
+)
 from services.log_ingest.sse import assemble
 
-PartKind = Literal[
-    "text", "image", "audio", "file", "tool_call", "tool_result", "reasoning", "refusal", "error"
-]
-
 _CUT_TEXT: Final = re.compile(
-    r'"(?:content|text|prompt|input|query|instructions)"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL
+    r'"(?:content|text|prompt|input|query|instructions|system|thinking|arguments|output)"\s*:\s*"((?:[^"\\]|\\.)*)',
+    re.DOTALL,
 )
-_SILENT_PARTS: Final[frozenset[PartKind]] = frozenset({"image", "audio", "file"})
-_MEDIA: Final[dict[str, PartKind]] = {
-    "image_url": "image",
-    "input_image": "image",
-    "image": "image",
-    "input_audio": "audio",
-    "audio": "audio",
-    "file": "file",
-    "input_file": "file",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a turn. `text` is what it says; for media, where it is or what it is; for a tool call, its arguments."""
-
-    kind: PartKind
-    text: str
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    role: str
-    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +49,13 @@ class Conversation:
 
 def read_conversation(request: str, response: str, response_kind: str) -> Conversation:
     """`request` and `response` are JSON texts (a JSON string where the body was no JSON or was cut), or empty."""
+    try:
+        return _read(request, response, response_kind)
+    except RecursionError:
+        return Conversation()  # values inside values without end: nothing that anybody said
+
+
+def _read(request: str, response: str, response_kind: str) -> Conversation:
     turns = tuple(turn for turn in _request_turns(_parsed(request)) if turn.parts)
     body = _parsed(response)
     assembled = assemble(body) if response_kind == "sse" and isinstance(body, str) else None
@@ -80,7 +70,7 @@ def _spoken(turns: Iterable[Turn]) -> str:
         for part in turn.parts:
             if part.name:
                 lines.append(part.name)
-            if part.kind not in _SILENT_PARTS and part.text:
+            if part.kind not in SILENT_KINDS and part.text:
                 lines.append(part.text)
     return "\n".join(lines)
 
@@ -101,7 +91,7 @@ def _request_turns(body: Any) -> Iterator[Turn]:
     if not isinstance(body, dict):
         return
     for name in ("system", "instructions"):
-        yield Turn("system", tuple(_parts(body.get(name))))
+        yield Turn("system", tuple(parts_of(body.get(name))))
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():
         yield _turn(message)
@@ -110,32 +100,34 @@ def _request_turns(body: Any) -> Iterator[Turn]:
 
 
 def _inputs(value: Any) -> Iterator[Turn]:
-    """Plain texts become one turn; a list of items with roles (the responses shape), a turn each."""
-    if isinstance(value, list) and any(isinstance(item, dict) and "role" in item for item in value):
+    """Plain texts become one turn; the items of the responses format, a turn each."""
+    if isinstance(value, list) and any(isinstance(item, dict) and _is_item(item) for item in value):
         for item in value:
-            yield _turn(item)
+            yield _item(item, default_role="user")
     else:
-        yield Turn("user", tuple(_parts(value)))
+        yield Turn("user", tuple(parts_of(value)))
 
 
 def _answer_turns(body: Any, kind: str) -> Iterator[Turn]:
     if isinstance(body, str):
-        yield Turn("assistant", (Part("text", body),) if kind != "json" else tuple(_cut_body(body)))
+        yield Turn("assistant", tuple(_unread_answer(body, kind)))
         return
     if not isinstance(body, dict):
         return
-    for choice in _dicts(body.get("choices")):
+    for choice in dicts(body.get("choices")):
         if isinstance(choice.get("message"), dict):
             yield _turn(choice["message"], default_role="assistant")
         else:
-            yield Turn("assistant", tuple(_parts(choice.get("text"))))
-    for item in _dicts(body.get("output")):
-        yield _turn(item, default_role="assistant")
-    for item in _dicts(body.get("data")):
+            yield Turn("assistant", tuple(parts_of(choice.get("text"))))
+    if body.get("type") == "message":
+        yield _turn(body, default_role="assistant")
+    for item in dicts(body.get("output")):
+        yield _item(item, default_role="assistant")
+    for item in dicts(body.get("data")):
         if "url" in item or "b64_json" in item:
-            where = _string(item.get("url")) or "image data"
-            yield Turn("assistant", (Part("image", where), *_parts(item.get("revised_prompt"))))
-    yield Turn("assistant", tuple(_parts(body.get("text"))))
+            where = string(item.get("url")) or "image data"
+            yield Turn("assistant", (Part("image", where), *parts_of(item.get("revised_prompt"))))
+    yield Turn("assistant", tuple(parts_of(body.get("text"))))
     error = body.get("error")
     message = error.get("message") if isinstance(error, dict) else error
     if isinstance(message, str):
@@ -144,67 +136,55 @@ def _answer_turns(body: Any, kind: str) -> Iterator[Turn]:
 
 def _turn(message: Any, default_role: str = "user") -> Turn:
     if not isinstance(message, dict):
-        return Turn(default_role, tuple(_parts(message)))
-    role = _string(message.get("role")) or default_role
+        return Turn(default_role, tuple(parts_of(message)))
+    role = string(message.get("role")) or default_role
     parts: list[Part] = []
     for name in ("reasoning_content", "reasoning"):
-        if text := _string(message.get(name)):
+        if text := string(message.get(name)):
             parts.append(Part("reasoning", text))
             break
     kind: PartKind = "tool_result" if role in {"tool", "function"} else "text"
-    parts += _parts(message.get("content"), kind)
-    if text := _string(message.get("refusal")):
+    parts += parts_of(message.get("content"), kind)
+    if text := string(message.get("refusal")):
         parts.append(Part("refusal", text))
-    calls = [call.get("function") for call in _dicts(message.get("tool_calls"))]
+    calls = [call.get("function") for call in dicts(message.get("tool_calls"))]
     for function in [*calls, message.get("function_call")]:
         if isinstance(function, dict):
-            parts.append(_tool_call(function))
-    for image in _dicts(message.get("images")):
-        parts.append(Part("image", _media_place(image, "image_url")))
+            parts.append(tool_call(function.get("name"), function.get("arguments")))
+    for image in dicts(message.get("images")):
+        parts.append(Part("image", media_place(image, "image_url")))
+    kinds = {part.kind for part in parts} - SILENT_KINDS
+    if kinds == {"tool_result"}:
+        role = "tool"  # in the messages format the user hands over what a tool said
     return Turn(role, tuple(parts))
 
 
-def _tool_call(function: dict[str, Any]) -> Part:
-    arguments = function.get("arguments")
-    text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-    return Part("tool_call", text, _string(function.get("name")) or "function")
+def _is_item(value: dict[str, Any]) -> bool:
+    tag = string(value.get("type"))
+    return "role" in value or tag == "reasoning" or tag.endswith(("_call", "_call_output"))
 
 
-def _parts(content: Any, kind: PartKind = "text") -> Iterator[Part]:
-    """The parts of a content value: text, a list of texts, or a list of typed parts. Token ids are not text."""
-    if isinstance(content, str):
-        if content:
-            yield Part(kind, content)
-    elif isinstance(content, dict):
-        yield from _typed_part(content, kind)
-    elif isinstance(content, list):
-        for item in content:
-            if isinstance(item, str | dict):
-                yield from _parts(item, kind)
+def _item(item: Any, default_role: str) -> Turn:
+    """An item of the responses format: a message, thoughts, a call of a tool, or what the tool said."""
+    tag = string(item.get("type")) if isinstance(item, dict) else ""
+    if tag == "reasoning":
+        return Turn(
+            "assistant", (*parts_of(item.get("summary"), "reasoning"), *parts_of(item.get("content")))
+        )
+    if tag.endswith("_call"):
+        said = next((item[name] for name in ("arguments", "input", "code", "action") if item.get(name)), "")
+        return Turn("assistant", (tool_call(item.get("name") or tag.removesuffix("_call"), said),))
+    if tag.endswith("_call_output"):
+        return Turn("tool", tuple(parts_of(item.get("output"), "tool_result")))
+    return _turn(item, default_role)
 
 
-def _typed_part(part: dict[str, Any], kind: PartKind) -> Iterator[Part]:
-    tag = _string(part.get("type"))
-    media = _MEDIA.get(tag)
-    if media is not None:
-        yield Part(media, _media_place(part, tag))
-        return
-    for name in ("text", "refusal", "content"):
-        text = part.get(name)
-        if isinstance(text, str) and text:
-            yield Part("refusal" if name == "refusal" else kind, text)
-            return
-
-
-def _media_place(part: dict[str, Any], tag: str) -> str:
-    """Where a picture, sound or file is; for one inside the body only its media type (the data may be megabytes)."""
-    value = part.get(tag, part)
-    if isinstance(value, dict):
-        value = value.get("url") or value.get("filename") or value.get("file_id") or value.get("format")
-    place = _string(value)
-    if place.startswith("data:"):
-        return place.partition(",")[0].removesuffix(";base64").removeprefix("data:") or "embedded"
-    return place[:2000]
+def _unread_answer(text: str, kind: str) -> Iterator[Part]:
+    """An answer that is no JSON: text, cut JSON, or what stands for bytes that are neither."""
+    if kind == "json":
+        yield from _cut_body(text)
+    elif text:
+        yield Part("file", text.strip("[]")) if kind == "binary" else Part("text", text)
 
 
 def _cut_body(text: str) -> Iterator[Part]:
@@ -225,15 +205,7 @@ def _cut_body(text: str) -> Iterator[Part]:
 def _finish_reason(body: Any) -> str:
     if not isinstance(body, dict):
         return ""
-    for choice in _dicts(body.get("choices")):
-        if reason := _string(choice.get("finish_reason")):
+    for choice in dicts(body.get("choices")):
+        if reason := string(choice.get("finish_reason")):
             return reason
-    return ""
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _string(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return string(body.get("stop_reason"))

@@ -9,7 +9,9 @@ import hmac
 import time
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -57,7 +59,7 @@ class AdminAccess:
         if not self.verify(connection.cookies.get(COOKIE, "")):
             return False
         method = str(connection.scope.get("method", "GET"))
-        return method in _SAFE_METHODS or connection.headers.get("sec-fetch-site", "none") in _OWN_SITE
+        return method in _SAFE_METHODS or _from_own_page(connection.headers)
 
     def open_session(self, connection: HTTPConnection, response: Response) -> None:
         """Set the session cookie on `response`."""
@@ -78,6 +80,19 @@ class AdminAccess:
 
     def _signature(self, expiry: str) -> str:
         return hmac.new(self._key, expiry.encode(), "sha256").hexdigest()
+
+
+def _from_own_page(headers: Headers) -> bool:
+    """Whether a page of this very origin, or no page at all, sent a request.
+
+    Without TLS browsers leave `Sec-Fetch-Site` out, and pages on other ports of the host count as the same site for a
+    cookie: then `Origin` tells.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in _OWN_SITE
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
 def _over_tls(connection: HTTPConnection) -> bool:

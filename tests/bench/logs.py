@@ -109,7 +109,7 @@ class Generator:
             gateway_id="gateway-1",
             virtual_key_id=self._keys[owner],
             virtual_key_name=f"team-{owner}",
-            endpoint="/v1/chat/completions",
+            endpoint="chat.completions",
             provider=provider,
             model=model,
             requested_model=f"{provider}/{model}",
@@ -188,6 +188,7 @@ def questions(rows: int) -> Iterator[tuple[str, str, dict[str, str]]]:
     yield "search", "search: a common word", {"search": "function"}
     yield "search", "search: a word of all", {"search": "assistant"}
     yield "search", "search: three words", {"search": "socket server timeout"}
+    yield "search", "search: a script without spaces", {"search": "天気"}
     yield "search", "search: common words, one key", {"search": "return value", "virtual_key": "team-900"}
 
 

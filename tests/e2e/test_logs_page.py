@@ -130,6 +130,23 @@ async def test_an_administrator_finds_and_reads_a_conversation(tmp_path: Path) -
         assert faults == []
 
 
+async def test_a_phone_shows_what_a_request_cost_without_scrolling_sideways(tmp_path: Path) -> None:
+    phone = {"width": 390, "height": 844}
+    async with served(tmp_path) as (url, log), open_browser() as browser:
+        await log.append(to_append(log, [weather_request()]))
+        async with open_page(browser, url, viewport=phone) as (page, faults):
+            await log_in(page, ADMIN_TOKEN)
+            row = page.locator("tr[data-row]").first
+            for part in (row.locator(".cost"), row.locator(".status"), row.locator(".model")):
+                await expect(part).to_be_in_viewport(ratio=1, timeout=30_000)
+            await shoot(page, "logs-phone")
+            await row.click()
+            await expect(page.locator("#panel .chat").get_by_text("Yes, bring an umbrella.")).to_be_visible()
+            width = await page.evaluate("document.documentElement.scrollWidth")
+        assert width == phone["width"]
+        assert faults == []
+
+
 async def test_new_requests_appear_by_themselves_and_keep_the_readers_place(tmp_path: Path) -> None:
     async with served(tmp_path) as (url, log), open_browser() as browser:
         async with open_page(browser, url, color_scheme="dark") as (page, faults):

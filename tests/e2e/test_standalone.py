@@ -204,6 +204,19 @@ async def test_a_taken_port_is_refused_in_one_sentence(running: Installation, tm
     assert f"127.0.0.1:{port} is in use" in done.stderr
 
 
+async def test_a_wrong_address_of_the_log_store_is_refused_before_anything_starts(
+    running: Installation, tmp_path: Path
+) -> None:
+    done = await running.command(
+        "up", "--port", "0", "--data-dir", str(tmp_path / "other"), FINOPS_CLICKHOUSE_URL="mysql://host/db"
+    )
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "FINOPS_CLICKHOUSE_URL must start with" in done.stderr
+
+
 async def test_data_keys_and_spend_outlive_a_stop_and_a_kill(own: Installation) -> None:
     token = own.admin_token
     key = await own.command_json("keys", "create", "--name", "survivor", "--budget", "1/1M")
@@ -229,6 +242,28 @@ async def test_data_keys_and_spend_outlive_a_stop_and_a_kill(own: Installation) 
     assert own.admin_token == token
     shown = await own.command_json("keys", "show", "survivor")
     assert Decimal(shown["budgets"][0]["settled"]) == sum(Decimal(entry["cost"]) for entry in entries)
+
+
+async def test_logs_answer_after_a_start_that_overtakes_the_end_of_a_killed_one(own: Installation) -> None:
+    (old,) = own.log_ingest_pids()
+    ((place, _),) = before = sockets(own)
+    _, unfinished = await asyncio.open_unix_connection(place)
+    unfinished.write(b"POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n")
+    unfinished.write(b"content-type: application/x-www-form-urlencoded\r\n\r\n")
+    await unfinished.drain()
+    await own.child.kill_leader()
+    starting = asyncio.create_task(own.start())
+    try:
+        await eventually(lambda: sockets(own) - before, 30)
+        assert is_alive(old)  # it waits for the end of that request
+    finally:
+        unfinished.close()
+    await eventually(lambda: not is_alive(old), 40)
+    await starting
+
+    ((place, _),) = sockets(own)
+    _, anew = await asyncio.open_unix_connection(place)  # not one of the connections that are open already
+    anew.close()
 
 
 async def test_the_log_ingester_is_restarted_when_killed_and_misses_nothing(own: Installation) -> None:
@@ -293,6 +328,11 @@ async def test_the_same_command_runs_over_a_real_kafka(tmp_path: Path, kafka_boo
         assert not (installation.data_dir / "events.db").exists()
     finally:
         await installation.child.stop()
+
+
+def sockets(installation: Installation) -> set[tuple[str, int]]:
+    """The socket files with their numbers: one that is made again under the same name has another."""
+    return {(str(path), path.stat().st_ino) for path in installation.data_dir.glob("*.sock")}
 
 
 def user(text: str) -> Any:

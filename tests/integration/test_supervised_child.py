@@ -3,16 +3,18 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from services.cli.outcome import EXIT_MISCONFIGURED
+from services.standalone import LOG_INGEST_COMMAND
 from services.standalone_child import MISCONFIGURED, SupervisedChild
 from shared.errors import ConfigurationError
 from tests.support.eventually import eventually
-from tests.support.installation import is_alive
+from tests.support.installation import ROOT, is_alive
 
 LIVES = "import sys; sys.stdin.buffer.read()"
 REFUSES = f"raise SystemExit({MISCONFIGURED})"
@@ -24,6 +26,23 @@ def child(program: str) -> SupervisedChild:
 
 async def pid_of(running: SupervisedChild) -> int:
     return await eventually(lambda: running.pid or 0)
+
+
+def test_the_ingester_starts_in_a_directory_with_a_package_of_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "__init__.py").touch()
+
+    done = subprocess.run(
+        [*LOG_INGEST_COMMAND, "--help"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 async def test_a_killed_child_is_started_again() -> None:

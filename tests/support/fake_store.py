@@ -17,6 +17,7 @@ class FakeStore:
         self.inserts: list[int] = []
         self.tokens: list[str] = []
         self.away = False
+        self.insert_fault: Exception | None = None
         self.refuses: Callable[[dict[str, Any]], bool] = lambda row: False
         self.answers: Rows = []
         self.gate = asyncio.Event()
@@ -34,12 +35,23 @@ class FakeStore:
     async def query(
         self, sql: str, parameters: Parameters | None = None, limits: QueryLimits | None = None
     ) -> Rows:
+        """`answers` when they are set, else the last position of each partition that rows came from."""
         self._check()
-        return self.answers
+        last: dict[tuple[str, int], dict[str, Any]] = {}
+        for row in self.rows:
+            place = str(row["source_topic"]), int(row["source_partition"])
+            if place not in last or row["source_offset"] > last[place]["source_offset"]:
+                last[place] = row
+        return self.answers or [
+            {"topic": topic, "part": part, "last": row["source_offset"], "request_id": row["request_id"]}
+            for (topic, part), row in last.items()
+        ]
 
     async def insert(self, table: str, columns: Columns, *, token: str) -> None:
         await self.gate.wait()
         self._check()
+        if self.insert_fault is not None:
+            raise self.insert_fault
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         if any(self.refuses(row) for row in rows):
             raise StoreDataError("a value does not fit", 53)

@@ -14,6 +14,8 @@ import httpx
 from shared.settings import process_environment
 from tests.support.processes import Child
 
+ROOT: Final = Path(__file__).resolve().parents[2]
+"""What is tested is this checkout, wherever a command is run and whatever is installed."""
 FINOPS: Final = (sys.executable, "-m", "services.cli")
 URL_MARK: Final = "Dashboard"
 START_TIMEOUT_S: Final = 60
@@ -32,6 +34,7 @@ class Installation:
             "FINOPS_DATA_DIR": str(self.data_dir),
             "FINOPS_HOST": "127.0.0.1",
             "FINOPS_PORT": "0",
+            "PYTHONPATH": str(ROOT),
             **(settings or {}),
         }
         self._run = 0
@@ -70,12 +73,12 @@ class Installation:
         items: list[dict[str, Any]] = answer.json()["items"] if answer.is_success else []
         return items
 
-    async def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `finops ...` against this installation."""
+    async def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run `finops ...` against this installation, with further settings."""
         return await asyncio.to_thread(
             subprocess.run,
             [*FINOPS, *arguments],
-            env=self.environ | {"FINOPS_URL": self.url},
+            env=self.environ | {"FINOPS_URL": self.url} | settings,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,

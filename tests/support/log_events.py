@@ -30,7 +30,7 @@ def request_logged(number: int = 0, **overrides: Any) -> RequestLogged:
         "gateway_id": "gateway-1",
         "virtual_key_id": "vk_1",
         "virtual_key_name": "team-a",
-        "endpoint": "/v1/chat/completions",
+        "endpoint": "chat.completions",
         "provider": "openai",
         "model": "gpt-4o-mini",
         "requested_model": "openai/gpt-4o-mini",

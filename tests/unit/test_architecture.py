@@ -189,6 +189,14 @@ def test_deployment_files_set_only_settings_that_exist() -> None:
     assert {(path, variable) for path, variable in seen if variable not in known} == set()
 
 
+def test_a_password_made_as_the_example_says_fits_into_the_address_of_the_store() -> None:
+    """One in base64 may hold a slash, and half of all addresses with it would be refused."""
+    lines = (ROOT / "deploy" / "compose" / "env.example").read_text().splitlines()
+
+    assert lines[lines.index("CLICKHOUSE_PASSWORD=") - 1].startswith("# openssl rand -hex 32")
+    assert lines[lines.index("FINOPS_SECRET_KEY=") - 1] == "# openssl rand -base64 32"
+
+
 def test_deployment_files_are_valid_yaml_and_keep_each_port_and_probe_together() -> None:
     documents = [
         document

@@ -10,14 +10,14 @@ from starlette.responses import Response
 from services.log_ingest.errors import ApiError, not_logged_in
 from services.log_ingest.filters import Cursor, LogQuery
 from services.log_ingest.queries import LogQueries
-from services.log_ingest.summary import LogSummary, rfc3339, summary_of
+from services.log_ingest.summary import LogLine, line_of, rfc3339
 from services.log_ingest.transcript import read_conversation
 from shared.web.session import AdminAccess
 
 _NULL = msgspec.Raw(b"null")
 
 
-class LogDetail(LogSummary, frozen=True, kw_only=True):
+class LogDetail(LogLine, frozen=True, kw_only=True):
     """`GET /api/logs/{request_id}`. Bodies that have expired, or were never kept, are null."""
 
     ended_at: str
@@ -63,7 +63,9 @@ def api_routes(queries: LogQueries, access: AdminAccess) -> APIRouter:
     async def list_logs(query: Annotated[LogQuery, Query()]) -> Response:
         after = Cursor.parse(query.cursor) if query.cursor else None
         page = await queries.page(query, query.limit, after)
-        return json_response({"items": page.items, "next_cursor": page.next_cursor})
+        return json_response(
+            {"items": [line.summary for line in page.items], "next_cursor": page.next_cursor}
+        )
 
     @router.get("/filters", summary="What there is to filter by")
     async def list_choices() -> Response:
@@ -91,7 +93,7 @@ def api_routes(queries: LogQueries, access: AdminAccess) -> APIRouter:
 def detail_of(row: dict[str, Any]) -> LogDetail:
     """The whole of a stored request."""
     talk = read_conversation("", row["response"], row["response_kind"])
-    own = set(LogDetail.__struct_fields__) - set(LogSummary.__struct_fields__)
+    own = set(LogDetail.__struct_fields__) - set(LogLine.__struct_fields__)
     values = {name: row[name] for name in own & row.keys()}
     values |= {
         "ended_at": rfc3339(row["ended_at"]),
@@ -101,7 +103,7 @@ def detail_of(row: dict[str, Any]) -> LogDetail:
         "response": _raw(row["response"]),
         "message": talk.message,
     }
-    return LogDetail(**msgspec.structs.asdict(summary_of(row)), **values)
+    return LogDetail(**msgspec.structs.asdict(line_of(row)), **values)
 
 
 def json_response(value: Any) -> Response:

@@ -11,12 +11,13 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import HTMLResponse, Response
 
-from services.log_ingest.errors import STORE_AWAY, TOO_EXPENSIVE, first_fault
+from services.log_ingest.errors import STORE_AWAY, TOO_EXPENSIVE, first_fault, refusal_text
 from services.log_ingest.filters import PERIODS, Cursor, LogFilters
+from services.log_ingest.health import Health
 from services.log_ingest.queries import Choices, LogPage, LogQueries
 from services.log_ingest.routes.api import detail_of
-from services.log_ingest.store.port import QueryTooExpensive
-from services.log_ingest.summary import LogSummary
+from services.log_ingest.store.port import QueryTooExpensive, StoreRefused
+from services.log_ingest.summary import LogLine
 from services.log_ingest.transcript import read_conversation
 from shared.errors import StoreUnavailable
 from shared.events import Attempt
@@ -45,14 +46,16 @@ _MORE_FIELDS: Final = frozenset(
     }
 )
 _NO_CHOICES: Final = Choices([], [], [], [], [])
+_STORE_FAULTS: Final = (StoreUnavailable, StoreRefused, QueryTooExpensive)
 _attempts = msgspec.json.Decoder(tuple[Attempt, ...])
 
 
 class LogPages:
     """The handlers. Every one sends whoever is not logged in to the login page."""
 
-    def __init__(self, queries: LogQueries, access: AdminAccess, pages: Pages) -> None:
+    def __init__(self, queries: LogQueries, access: AdminAccess, pages: Pages, health: Health) -> None:
         self._queries = queries
+        self._health = health
         self._access = access
         self._pages = pages
 
@@ -61,12 +64,13 @@ class LogPages:
         if not self._access.allows(request):
             return to_login(request)
         given = _given(request)
-        problem, page, choices = "", LogPage([], None), _NO_CHOICES
+        problem, is_away, page, choices = "", False, LogPage([], None), _NO_CHOICES
         try:
-            choices = await self._queries.choices()
+            if not is_htmx(request):  # which takes the results only
+                choices = await self._queries.choices()
             page = await self._queries.page(_filters(given), PAGE_SIZE)
-        except (ValidationError, StoreUnavailable, QueryTooExpensive) as error:
-            problem = _problem(error)
+        except (ValidationError, *_STORE_FAULTS) as error:
+            problem, is_away = _problem(error), isinstance(error, StoreUnavailable)
         return self._pages.render(
             request,
             "logs.html",
@@ -76,6 +80,8 @@ class LogPages:
             statuses=_STATUSES,
             more_open=bool(_MORE_FIELDS & given.keys()),
             problem=problem,
+            is_away=is_away,
+            fault=self._health.fault,
             base_url=str(request.base_url),
             **_rows_context(given, page.items, page.next_cursor),
         )
@@ -90,8 +96,8 @@ class LogPages:
             if cursor:
                 return await self._older(request, given, cursor)
             return await self._refreshed(request, given, since, seen)
-        except (ValueError, StoreUnavailable, QueryTooExpensive) as error:
-            status = 503 if isinstance(error, StoreUnavailable) else 400
+        except (ValueError, *_STORE_FAULTS) as error:
+            status = 400 if isinstance(error, ValueError | QueryTooExpensive) else 503
             return HTMLResponse("", status, dict(PAGE_HEADERS))
 
     async def detail(self, request: Request, request_id: str) -> Response:
@@ -101,7 +107,7 @@ class LogPages:
         problem, row = "", None
         try:
             row = await self._queries.one(request_id)
-        except (StoreUnavailable, QueryTooExpensive) as error:
+        except _STORE_FAULTS as error:
             problem = _problem(error)
         template = "log_panel.html" if is_htmx(request) else "log_page.html"
         if row is None:
@@ -141,10 +147,10 @@ class LogPages:
         return self._pages.render(request, "logs_fresh.html", **context)
 
 
-def page_routes(queries: LogQueries, access: AdminAccess, pages: Pages) -> APIRouter:
+def page_routes(queries: LogQueries, access: AdminAccess, pages: Pages, health: Health) -> APIRouter:
     """The page, its pieces, and the detail view."""
     router = APIRouter(include_in_schema=False)
-    handlers = LogPages(queries, access, pages)
+    handlers = LogPages(queries, access, pages, health)
     router.add_api_route("/logs", handlers.logs)
     router.add_api_route("/logs/rows", handlers.rows)
     router.add_api_route("/logs/{request_id}", handlers.detail)
@@ -174,7 +180,7 @@ def _filters(given: Mapping[str, Any]) -> LogFilters:
 
 
 def _rows_context(
-    given: Mapping[str, Any], items: list[LogSummary], next_cursor: str | None, boundary: str | None = None
+    given: Mapping[str, Any], items: list[LogLine], next_cursor: str | None, boundary: str | None = None
 ) -> dict[str, Any]:
     if boundary is None:
         boundary = str(items[-1].cursor) if items and next_cursor else ""
@@ -192,4 +198,6 @@ def _rows_context(
 def _problem(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return first_fault(list(error.errors()))[1]
+    if isinstance(error, StoreRefused):
+        return refusal_text(error)
     return TOO_EXPENSIVE if isinstance(error, QueryTooExpensive) else STORE_AWAY

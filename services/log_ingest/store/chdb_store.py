@@ -32,8 +32,7 @@ class ChdbStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chdb")
 
     async def start(self) -> None:
-        if self._client is None:
-            await self._run(self._connect)
+        await self._run(self._open)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -78,20 +77,23 @@ class ChdbStore:
         # Shielded: a caller that goes away must not leave the thread's result half taken.
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
-    def _connect(self) -> None:
+    def _open(self) -> None:
+        if self._client is None:
+            self._client = self._connect()
+        with translated():
+            self._client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
+            self._client.command(f"USE `{self.database}`", use_database=False)
+        self._client.database = self.database
+
+    def _connect(self) -> Client:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            client = clickhouse_connect.get_client(interface="chdb", path=str(self.path.resolve()))
+            return clickhouse_connect.get_client(interface="chdb", path=str(self.path.resolve()))
         except (ProgrammingError, RuntimeError) as error:
             raise StoreUnavailable(
                 f"The embedded log store at {self.path} cannot be opened "
                 f"(another process may hold it): {' '.join(str(error).split())[:300]}"
             ) from error
-        with translated():
-            client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
-            client.command(f"USE `{self.database}`", use_database=False)
-        client.database = self.database
-        self._client = client
 
     def _connected(self) -> Client:
         if self._client is None:

@@ -1,64 +1,26 @@
 """LogStore on a ClickHouse server or cluster, over HTTP(S)."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
+from services.log_ingest.store.address import Address
 from services.log_ingest.store.port import Columns, Parameters, QueryLimits, Rows
 from services.log_ingest.store.settings import INSERT_SETTINGS, READ_SETTINGS
 from services.log_ingest.store.translate import translated
-from shared.errors import ConfigurationError, StoreUnavailable
-
-_TLS_PARAMETERS = frozenset({"verify", "ca_cert", "client_cert", "client_cert_key", "server_host_name"})
-_OTHER_PARAMETERS = frozenset({"connect_timeout", "send_receive_timeout", "compress"})
+from shared.errors import StoreUnavailable
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A parsed clickhouse:// or clickhouses:// URL."""
-
-    host: str
-    port: int
-    username: str
-    password: str = field(repr=False)
-    database: str
-    secure: bool
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-def parse_address(url: str) -> Address:
-    """Raises ConfigurationError with one sentence when the URL cannot be meant."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "clickhouses"
-    try:
-        port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"FINOPS_CLICKHOUSE_URL has a wrong port: {error}.") from error
-    if not parts.hostname:
-        raise ConfigurationError(
-            "FINOPS_CLICKHOUSE_URL names no host; write clickhouse://user:password@host:8123/db."
-        )
-    options = dict(parse_qsl(parts.query))
-    for name in options:
-        if name not in _TLS_PARAMETERS | _OTHER_PARAMETERS:
-            known = ", ".join(sorted(_TLS_PARAMETERS | _OTHER_PARAMETERS))
-            raise ConfigurationError(
-                f"FINOPS_CLICKHOUSE_URL has the unknown parameter {name!r}; known are {known}."
-            )
-    return Address(
-        host=parts.hostname,
-        port=port or (8443 if secure else 8123),
-        username=unquote(parts.username or "default"),
-        password=unquote(parts.password or ""),
-        database=unquote(parts.path.strip("/")) or "finops",
-        secure=secure,
-        options=options,
-    )
+async def server_version(address: Address) -> str:
+    """Log in, ask and leave. Raises StoreUnavailable or StoreRefused."""
+    with translated():
+        client = await _connect(address)
+        try:
+            return str(client.server_version)
+        finally:
+            await client.close()
 
 
 class HttpStore:
@@ -72,11 +34,11 @@ class HttpStore:
 
     async def start(self) -> None:
         async with self._starting:
-            if self._client is None:
-                with translated():
-                    client = await self._connect()
-                client.database = self.database
-                self._client = client
+            with translated():
+                if self._client is None:
+                    self._client = await _connect(self._address)
+                    self._client.database = self.database
+                await self._make_database(self._client)
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -106,26 +68,34 @@ class HttpStore:
                 settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
             )
 
-    async def _connect(self) -> AsyncClient:
-        address = self._address
-        options: dict[str, Any] = {"connect_timeout": "5", "send_receive_timeout": "60", **address.options}
-        client = await clickhouse_connect.get_async_client(
-            host=address.host,
-            port=address.port,
-            username=address.username,
-            password=address.password,
-            interface="https" if address.secure else "http",
-            autogenerate_session_id=False,
-            client_name="finops-log-ingest",
-            **options,
+    async def _make_database(self, client: AsyncClient) -> None:
+        """Only where it is missing: a login may have every right in its database and none to make one."""
+        found = await client.command(
+            "SELECT count() FROM system.databases WHERE name = {name:String}",
+            parameters={"name": self.database},
+            use_database=False,
         )
-        await client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
-        return client
+        if not int(str(found)):
+            await client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
 
     def _connected(self) -> AsyncClient:
         if self._client is None:
             raise StoreUnavailable("The log store has not been reached yet.")
         return self._client
+
+
+async def _connect(address: Address) -> AsyncClient:
+    options: dict[str, Any] = {"connect_timeout": "5", "send_receive_timeout": "60", **address.options}
+    return await clickhouse_connect.get_async_client(
+        host=address.host,
+        port=address.port,
+        username=address.username,
+        password=address.password,
+        interface="https" if address.secure else "http",
+        autogenerate_session_id=False,
+        client_name="finops-log-ingest",
+        **options,
+    )
 
 
 def _bound(parameters: Parameters | None) -> dict[str, Any] | None:

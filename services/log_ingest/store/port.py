@@ -17,14 +17,18 @@ Parameters = Mapping[str, Any]
 Settings = Mapping[str, str | int]
 
 
-class StoreDataError(FinOpsError):
-    """The store refused the data or the statement itself: the same again cannot succeed. `store_code` is ClickHouse's."""
+class StoreRefused(FinOpsError):
+    """The store refused the statement: a table, a right or a version is missing. `store_code` is ClickHouse's."""
 
     code = "log_store_refused"
 
     def __init__(self, message: str, store_code: int | None = None) -> None:
         super().__init__(message)
         self.store_code = store_code
+
+
+class StoreDataError(StoreRefused):
+    """The store, or the client's encoder, refused a value: these data will never be taken, others will."""
 
 
 class QueryTooExpensive(FinOpsError):
@@ -53,7 +57,7 @@ class LogStore(Protocol):
     """Safe for many tasks at once.
 
     Every method raises StoreUnavailable when the store cannot be reached or is overloaded (the same call may succeed
-    later), StoreDataError when it refuses the data or the statement.
+    later), StoreRefused when it refuses the statement, and its child StoreDataError when it refuses the data.
     """
 
     database: str

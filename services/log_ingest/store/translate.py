@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Final
 
 import aiohttp
-from clickhouse_connect.driver.exceptions import ClickHouseError, Error, OperationalError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, Error, OperationalError
 
-from services.log_ingest.store.port import QueryTooExpensive, StoreDataError
+from services.log_ingest.store.port import QueryTooExpensive, StoreDataError, StoreRefused
 from shared.errors import StoreUnavailable
 
 _TRY_LATER: Final = {
@@ -40,6 +40,25 @@ _TRY_LATER: Final = {
 }
 """Codes of faults of the server, not of the data. A wrong password is among them: mending it needs no restart."""
 
+_OF_THE_DATA: Final = {
+    6: "cannot parse text",
+    26: "cannot parse a quoted string",
+    27: "cannot parse input",
+    38: "cannot parse a date",
+    41: "cannot parse a time",
+    53: "type mismatch",
+    69: "argument out of bounds",
+    70: "cannot convert a type",
+    72: "cannot parse a number",
+    117: "incorrect data",
+    131: "too large a string",
+    321: "value out of range",
+    349: "null in a column without nulls",
+    407: "decimal overflow",
+    469: "violated constraint",
+}
+"""Codes that a row can cause. Any other tells of the table, of rights or of the engine: no row is to blame for it."""
+
 _TOO_EXPENSIVE: Final = frozenset({158, 159, 160, 241, 307, 396})
 
 
@@ -65,7 +84,9 @@ def _translate(error: Error, limited: bool) -> Exception:
         return QueryTooExpensive(f"The query was stopped at its limit: {_brief(error)}")
     if error.code in _TRY_LATER or (error.code is None and isinstance(error, OperationalError)):
         return StoreUnavailable(f"The log store cannot do this now: {_brief(error)}")
-    return StoreDataError(_brief(error), error.code)
+    if error.code in _OF_THE_DATA or (error.code is None and isinstance(error, DataError)):
+        return StoreDataError(_brief(error), error.code)
+    return StoreRefused(_brief(error), error.code)
 
 
 def _brief(error: BaseException) -> str:

@@ -45,10 +45,12 @@
   async function copyText(button) {
     const source = document.getElementById(button.dataset.copy);
     if (!source) return;
-    await navigator.clipboard.writeText(source.textContent);
     const label = button.textContent;
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = label), 1200);
+    // Browsers lend the clipboard only to pages over TLS or on localhost; elsewhere the text is selected, to be copied by key.
+    if (navigator.clipboard) await navigator.clipboard.writeText(source.textContent);
+    else getSelection().selectAllChildren(source);
+    button.textContent = navigator.clipboard ? "Copied" : "Press Ctrl-C";
+    setTimeout(() => (button.textContent = label), 2000);
   }
 
   // Tabs: buttons with data-tab show the panel of that id among their siblings.

@@ -8,7 +8,13 @@ from services.log_ingest.batch import columns_of, insert_token
 from services.log_ingest.decode import decode_record
 from services.log_ingest.migrate import apply_retention, migrate
 from services.log_ingest.rows import TABLE, LogRow
-from services.log_ingest.store.port import LogStore, QueryLimits, QueryTooExpensive, StoreDataError
+from services.log_ingest.store.port import (
+    LogStore,
+    QueryLimits,
+    QueryTooExpensive,
+    StoreDataError,
+    StoreRefused,
+)
 from shared.errors import ConfigurationError
 from tests.support.log_events import T0_MS, abandoned, record_of, request_logged
 
@@ -102,10 +108,37 @@ async def test_values_that_do_not_fit_are_a_fault_of_the_data(store: LogStore) -
 
 
 async def test_a_wrong_statement_is_a_fault_of_the_statement(store: LogStore) -> None:
-    with pytest.raises(StoreDataError) as caught:
+    with pytest.raises(StoreRefused) as caught:
         await store.query("SELECT * FROM no_such_table")
 
     assert caught.value.store_code == 60
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "DROP TABLE request_logs SYNC",
+        "ALTER TABLE request_logs DROP COLUMN price_version",
+        "DROP DATABASE {database} SYNC",
+    ],
+)
+async def test_a_schema_that_is_gone_is_no_fault_of_the_data(store: LogStore, loss: str) -> None:
+    await store.command(loss.format(database=store.database))
+
+    with pytest.raises(StoreRefused) as caught:
+        await insert(store, rows_of(1))
+
+    assert not isinstance(caught.value, StoreDataError)
+
+
+async def test_a_database_that_is_gone_is_made_again_by_the_next_start(store: LogStore) -> None:
+    await store.command(f"DROP DATABASE {store.database} SYNC")
+
+    await store.start()
+    await migrate(store)
+    await insert(store, rows_of(3))
+
+    assert await number(store, "count() FROM request_logs") == 3
 
 
 async def test_a_greedy_query_is_stopped_and_the_store_lives_on(store: LogStore) -> None:
@@ -151,10 +184,10 @@ async def test_migrating_again_does_nothing(store: LogStore) -> None:
 
 
 async def test_two_replicas_may_migrate_one_after_the_other_without_knowing(empty_store: LogStore) -> None:
-    assert await migrate(empty_store) == ["request_logs", "requests_view"]
+    assert await migrate(empty_store) == ["request_logs", "requests_view", "search_words"]
     await empty_store.command("TRUNCATE TABLE schema_migrations")  # as the slower replica had read it
 
-    assert await migrate(empty_store) == ["request_logs", "requests_view"]
+    assert await migrate(empty_store) == ["request_logs", "requests_view", "search_words"]
 
 
 async def test_an_edited_migration_is_refused(store: LogStore) -> None:

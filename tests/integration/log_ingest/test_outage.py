@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shared.topics import DEAD_LETTERS
 from tests.support.clickhouse import chdb_server
 from tests.support.eventually import eventually
 from tests.support.log_events import request_logged
@@ -40,6 +41,28 @@ async def test_an_overloaded_server_loses_and_doubles_nothing(tmp_path: Path) ->
             items = await listed(client, 60, timeout_s=60)
 
     assert sorted(str(item["request_id"]) for item in items) == sorted(event.request_id for event in events)
+
+
+async def test_a_database_that_is_lost_is_made_again_and_no_request_is_set_aside(tmp_path: Path) -> None:
+    with chdb_server(tmp_path / "server") as url:
+        settings = ingest_settings(tmp_path, clickhouse_url=f"{url}/logs")
+        server = url.replace("clickhouse://", "http://")
+        events = [request_logged(number) for number in range(40)]
+        async with (
+            started_log(settings) as log,
+            running_ingest(settings, log) as client,
+            httpx.AsyncClient(base_url=server) as admin,
+        ):
+            await log.append(to_append(log, events[:20]))
+            await listed(client, 20)
+
+            await admin.post("/", content="DROP DATABASE logs SYNC")
+            await log.append(to_append(log, events[20:]))
+            items = await listed(client, 40, timeout_s=60)
+            set_aside = sum((await log.end_offsets(DEAD_LETTERS)).values())
+
+    assert sorted(str(item["request_id"]) for item in items) == sorted(event.request_id for event in events)
+    assert set_aside == 0
 
 
 async def test_two_members_share_the_work_over_one_server(tmp_path: Path, clickhouse_url: str) -> None:

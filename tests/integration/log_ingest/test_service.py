@@ -17,7 +17,9 @@ SSE = 'data: {"choices":[{"index":0,"delta":{"content":"twelve "}}]}\n\ndata: {"
 
 async def test_a_logged_request_is_listed_found_and_shown_whole(tmp_path: Path) -> None:
     settings = ingest_settings(tmp_path)
-    event = request_logged(1, stream=True, ttft_ms=31, response=raw(SSE), response_kind="sse", error_code="")
+    event = request_logged(
+        1, task="title", stream=True, ttft_ms=31, response=raw(SSE), response_kind="sse", error_code=""
+    )
     async with started_log(settings) as log, running_ingest(settings, log) as client:
         await log.append(to_append(log, [event]))
 
@@ -28,7 +30,7 @@ async def test_a_logged_request_is_listed_found_and_shown_whole(tmp_path: Path) 
     assert item | {"request_id": ""} == {
         "request_id": "",
         "started_at": item["started_at"],
-        "endpoint": "/v1/chat/completions",
+        "endpoint": "chat.completions",
         "provider": "openai",
         "model": "gpt-4o-mini",
         "virtual_key_id": "vk_1",
@@ -44,9 +46,9 @@ async def test_a_logged_request_is_listed_found_and_shown_whole(tmp_path: Path) 
         "ttft_ms": 31,
         "stream": True,
         "error_code": "",
-        "task": "",
     }
     assert detail["request"]["messages"][0]["content"] == "question number1"
+    assert detail.items() > item.items() and detail["task"] == "title"
     assert detail["response"] == SSE
     assert detail["message"]["choices"][0]["message"]["content"] == "twelve degrees"
     assert detail["attempts"] == []
@@ -102,6 +104,23 @@ async def test_poison_is_set_aside_with_its_origin_and_the_rest_is_stored(tmp_pa
     assert health.status_code == 200
 
 
+async def test_a_flood_of_poison_stops_reading_sets_nothing_aside_and_is_told(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await ready(client)
+        await log.append([NewRecord(REQUESTS, 0, "bad", b"no event at all") for _ in range(120)])
+
+        async def has_stopped() -> bool:
+            return (await client.get("/healthz")).status_code == 503
+
+        await eventually(has_stopped, 20)
+        page = await client.get("/logs")
+        set_aside = sum((await log.end_offsets(DEAD_LETTERS)).values())
+
+    assert page.status_code == 200 and "New requests do not reach this list: 120 records" in page.text
+    assert set_aside == 0
+
+
 async def test_a_log_made_anew_beside_an_old_store_is_read_from_its_beginning(tmp_path: Path) -> None:
     """Someone deletes the event log but keeps the store: offsets start again, and no new request may be skipped."""
     store = f"chdb:///{tmp_path}/store"
@@ -111,6 +130,23 @@ async def test_a_log_made_anew_beside_an_old_store_is_read_from_its_beginning(tm
         async with started_log(settings) as log, running_ingest(settings, log) as client:
             await log.append(to_append(log, [request_logged(count + number) for number in range(30)]))
             await listed(client, count)
+
+
+async def test_a_store_that_was_thrown_away_is_filled_again_from_the_log(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    logged = [request_logged(number) for number in range(30)]
+    killed = request_logged(31)
+    async with started_log(settings) as log:
+        async with running_ingest(settings, log) as client:
+            await log.append(to_append(log, [*logged, abandoned(killed)]))
+            await listed(client, 31)
+        elsewhere = ingest_settings(tmp_path, clickhouse_url=f"chdb:///{tmp_path}/another-store")
+        async with running_ingest(elsewhere, log) as client:
+            items = await listed(client, 31)
+
+    assert sorted(str(item["request_id"]) for item in items) == sorted(
+        event.request_id for event in [*logged, killed]
+    )
 
 
 async def test_what_is_wrong_with_a_question_is_said(tmp_path: Path) -> None:
@@ -131,6 +167,22 @@ async def test_what_is_wrong_with_a_question_is_said(tmp_path: Path) -> None:
     assert (closed.status_code, closed.json()["error"]["code"]) == (401, "invalid_admin_token")
 
 
+async def test_the_api_describes_what_it_answers(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await log.append(to_append(log, [request_logged(1)]))
+        (item,) = await listed(client, 1)
+        detail = (await client.get(f"/api/logs/{item['request_id']}")).json()
+        document = (await client.get("/api/logs/openapi.json")).json()
+
+    schemas = document["components"]["schemas"]
+    assert schemas["LogSummary"]["properties"].keys() == item.keys()
+    assert schemas["LogDetail"]["properties"].keys() == detail.keys()
+    answers = document["paths"]["/api/logs"]["get"]["responses"]
+    assert set(answers) == {"200", "400", "401", "503"}
+    assert "HTTPValidationError" not in str(document)
+
+
 async def test_pages_and_api_say_that_the_store_is_away(tmp_path: Path) -> None:
     settings = ingest_settings(tmp_path, clickhouse_url="clickhouse://127.0.0.1:9/logs")
     async with started_log(settings) as log, running_ingest(settings, log) as client:
@@ -143,6 +195,7 @@ async def test_pages_and_api_say_that_the_store_is_away(tmp_path: Path) -> None:
 
     assert (api.status_code, api.json()["error"]["code"]) == (503, "log_store_unavailable")
     assert page.status_code == 200 and "cannot be reached right now" in page.text
+    assert 'hx-trigger="refresh"' in page.text  # it looks again by itself
     assert (not_ready.status_code, alive.status_code) == (503, 200)
 
 

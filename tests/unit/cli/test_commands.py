@@ -97,6 +97,8 @@ def test_a_wrong_setting_stops_every_command_with_one_sentence(
         ("FINOPS_EVENT_LOG_URL", "kafka://no-port"),
         ("FINOPS_CLICKHOUSE_URL", "mysql://x"),
         ("FINOPS_CLICKHOUSE_URL", "clickhouse://host:port/db"),
+        ("FINOPS_CLICKHOUSE_URL", "clickhouse://user:sec/ret@host:8123/db"),
+        ("FINOPS_SECRET_KEY", "sec"),
     ],
 )
 def test_config_check_reads_addresses_to_their_ends(
@@ -108,6 +110,15 @@ def test_config_check_reads_addresses_to_their_ends(
 
     assert result.exit_code == 2, result.output
     assert name in result.stderr
+    assert "'sec" not in result.output
+
+
+@pytest.mark.parametrize("command", ["log-ingest", "budget"])
+def test_a_service_with_pages_that_nobody_could_open_does_not_start(command: str) -> None:
+    result = runner.invoke(app, [command])
+
+    assert result.exit_code == 2
+    assert "FINOPS_ADMIN_TOKEN is not set" in result.stderr
 
 
 def test_the_address_of_a_running_finops_is_no_setting_of_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +141,15 @@ def test_the_admin_token_is_the_one_that_a_start_made(tmp_path: Path) -> None:
 
     assert find_admin_token("") == made
     assert find_admin_token("typed") == "typed"
+
+
+@pytest.mark.parametrize("token", ["geheim\u00fc", "two\nlines"])
+def test_a_token_that_cannot_be_sent_is_one_sentence(token: str) -> None:
+    result = runner.invoke(app, ["keys", "list", "--admin-token", token])
+
+    assert result.exit_code == 2
+    assert "admin token is wrong" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_without_an_admin_token_a_command_says_where_to_get_one() -> None:

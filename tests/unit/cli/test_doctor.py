@@ -7,7 +7,13 @@ import httpx
 import pytest
 
 from services.budget.desired_state import DesiredState, desired_state
-from services.cli.doctor import check_config, check_data_directory, check_log_store, check_python
+from services.cli.doctor import (
+    check_config,
+    check_data_directory,
+    check_log_store,
+    check_python,
+    judge_clickhouse,
+)
 from services.cli.doctor_providers import check_providers
 from services.cli.finding import OK, PROBLEM, WARNING, Finding
 from shared.config_file import ConfigFile, parse_config
@@ -195,22 +201,21 @@ async def test_what_cannot_be_tried_for_nothing_is_not_probed(environ: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("url", "status", "state"),
-    [
-        ("clickhouse://user:secret@db:8123/finops", 200, OK),
-        ("clickhouses://user:secret@db/finops", 200, OK),
-        ("clickhouse://user:secret@db:8123/finops", 403, PROBLEM),
-        ("mysql://user:secret@db/finops", 200, PROBLEM),
-    ],
+    ("version", "state"), [("26.3.1.896", OK), ("27.1.1", OK), ("26.2.5.1", PROBLEM), ("25.12.1", PROBLEM)]
 )
-async def test_a_clickhouse_server_is_asked_with_our_login(url: str, status: int, state: str) -> None:
-    def handler(request: httpx.Request) -> httpx.Response:
-        assert request.headers["authorization"].startswith("Basic ")
-        assert request.url.scheme == ("https" if url.startswith("clickhouses") else "http")
-        return httpx.Response(status, text="26.8.1\n")
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-        (finding,) = await check_log_store(Settings(clickhouse_url=url), client)
+def test_a_clickhouse_server_must_be_new_enough(version: str, state: str) -> None:
+    finding = judge_clickhouse(version, "db:8123")
 
     assert finding.state == state
+    assert version in finding.detail
+    assert bool(finding.fix) is (state == PROBLEM)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://user:secret@db/finops", "clickhouse://user:sec/ret@db:8123/finops", "clickhouse://"]
+)
+async def test_an_address_that_no_store_has_is_a_problem(url: str) -> None:
+    (finding,) = await check_log_store(Settings(clickhouse_url=url))
+
+    assert finding.state == PROBLEM
     assert "secret" not in finding.detail

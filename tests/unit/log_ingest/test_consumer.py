@@ -116,6 +116,18 @@ async def test_a_new_owner_resumes_after_what_the_store_holds() -> None:
     assert offsets(store) == list(range(20, 30))
 
 
+async def test_a_store_that_was_made_anew_is_filled_from_the_beginning_of_the_log() -> None:
+    log, store = FakeLog(), FakeStore()
+    fill(log, 30)
+    log.stored[PART] = 30
+
+    async with running(log, store):
+        await eventually(lambda: len(store.rows) == 30 and log.stored.get(PART) == 30, 5)
+
+    assert offsets(store) == list(range(30))
+    assert log.commits[0][PART] < 30  # another member would have begun there
+
+
 @pytest.mark.parametrize("last", [19, 500])
 async def test_offsets_of_a_log_that_was_made_anew_are_not_believed(last: int) -> None:
     log, store = FakeLog(), FakeStore()

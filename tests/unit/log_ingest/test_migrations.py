@@ -4,6 +4,7 @@ import re
 
 from services.log_ingest.migrate import shipped_migrations
 from services.log_ingest.rows import LogRow
+from services.log_ingest.search import indexed
 
 _REPEATABLE = re.compile(
     r"^(CREATE (TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS|CREATE OR REPLACE|ALTER TABLE)\b"
@@ -30,6 +31,12 @@ def test_every_statement_can_run_twice_because_replicas_start_together() -> None
             assert _REPEATABLE.match(statement), statement
             if statement.startswith("ALTER TABLE"):
                 assert "IF NOT EXISTS" in statement or "IF EXISTS" in statement or "MODIFY" in statement
+
+
+def test_the_search_asks_for_what_is_indexed() -> None:
+    schema = "\n".join(migration.sql for migration in shipped_migrations())
+
+    assert all(indexed(column) in schema for column in ("prompt_text", "answer_text"))
 
 
 def test_every_column_of_a_row_is_in_the_schema() -> None:

@@ -11,6 +11,7 @@ from services.log_ingest.dead_letters import DeadLetterFlood, DeadLetterLimit, D
 from services.log_ingest.decode import decode_record
 from services.log_ingest.metrics import IngestMetrics
 from services.log_ingest.sink import Sink
+from services.log_ingest.store.port import StoreRefused
 from shared.errors import LogUnavailable, StoreUnavailable
 from shared.telemetry import new_registry
 from tests.support.fake_log import FakeLog
@@ -78,6 +79,16 @@ async def test_an_absent_store_is_not_the_rows_fault() -> None:
     assert log.appended == []
 
 
+async def test_a_store_without_its_table_is_not_the_rows_fault() -> None:
+    store, log = FakeStore(), FakeLog()
+    store.insert_fault = StoreRefused("Unknown table", 60)
+
+    with pytest.raises(StoreRefused):
+        await sink_on(store, log).write(flush_of(3))
+
+    assert log.appended == []
+
+
 async def test_a_flood_of_poison_stops_before_anything_is_set_aside() -> None:
     store, log = FakeStore(), FakeLog()
     store.refuses = lambda row: True
@@ -86,6 +97,31 @@ async def test_a_flood_of_poison_stops_before_anything_is_set_aside() -> None:
         await sink_on(store, log, DeadLetterLimit(max_consecutive=5)).write(flush_of(6))
 
     assert log.appended == []
+
+
+async def test_some_poison_in_a_large_flush_is_no_flood() -> None:
+    store, log = FakeStore(), FakeLog()
+    store.refuses = lambda row: row["source_offset"] % 50 == 0  # 2 %
+
+    await sink_on(store, log, DeadLetterLimit(max_consecutive=5, max_ratio=0.05, window=100)).write(
+        flush_of(400)
+    )
+
+    assert len(log.appended) == 8
+
+
+async def test_poison_is_in_a_row_until_something_good_comes() -> None:
+    store, log = FakeStore(), FakeLog()
+    store.refuses = lambda row: True
+    sink = sink_on(store, log, DeadLetterLimit(max_consecutive=5))
+
+    await sink.write(flush_of(4))
+    store.refuses = lambda row: False
+    await sink.write(flush_of(1))
+    store.refuses = lambda row: True
+    await sink.write(flush_of(4))
+    with pytest.raises(DeadLetterFlood):
+        await sink.write(flush_of(2))
 
 
 async def test_too_large_a_share_of_poison_stops_too() -> None:

@@ -4,10 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from services.log_ingest.store.address import Address, parse_store_url
 from services.log_ingest.store.chdb_store import ChdbStore
-from services.log_ingest.store.http_store import HttpStore, parse_address
+from services.log_ingest.store.http_store import HttpStore
 from services.log_ingest.store.open import open_store
 from shared.errors import ConfigurationError
+
+
+def parse_address(url: str) -> Address:
+    place = parse_store_url(url)
+    assert isinstance(place, Address)
+    return place
 
 
 def test_a_server_with_everything() -> None:

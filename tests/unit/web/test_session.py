@@ -86,3 +86,20 @@ def test_another_site_cannot_change_anything_with_the_cookie() -> None:
     assert not access.allows(connection("DELETE", cookie=cookie, sec_fetch_site="same-site"))
     assert access.allows(connection("POST", cookie=cookie, sec_fetch_site="same-origin"))
     assert access.allows(connection("POST", authorization=f"Bearer {TOKEN}", sec_fetch_site="cross-site"))
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://10.0.0.5:8080", True),
+        ("http://10.0.0.5:3000", False),
+        ("http://evil.example", False),
+        ("null", False),
+    ],
+)
+def test_without_tls_the_origin_tells_whose_page_it_was(origin: str, allowed: bool) -> None:
+    access = AdminAccess(TOKEN, b"k" * 32)
+
+    request = connection("POST", cookie=f"{COOKIE}={access.issue()}", host="10.0.0.5:8080", origin=origin)
+
+    assert access.allows(request) is allowed
