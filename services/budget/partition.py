@@ -40,10 +40,10 @@ class OwnedPartition:
     """Event time of the oldest record folded since the last publication; 0: none."""
     _batch: Sequence[NewRecord] = ()
     _batch_offset: int = 0
-    _newest_seen: tuple[int, int] = field(default=(0, 0))
+    _furthest_seen: int = field(default=0)
 
     def __post_init__(self) -> None:
-        self._newest_seen = (self.ledger.epoch, -1)
+        self._furthest_seen = self.ledger.through_offset
 
     @property
     def partition(self) -> int:
@@ -83,14 +83,13 @@ class OwnedPartition:
         self.oldest_unpublished_ms = 0
 
     def observe(self, offset: int, event: CounterPublished | PartitionProgress) -> bool:
-        """A record of this partition of the spend topic was read back. True: it makes a state go backwards, so an
-        earlier owner wrote after its time; what it overwrote is published again, lest compaction keep the old one.
+        """A record of this partition of the spend topic was read back. True: it makes a state go backwards, so two
+        owners wrote at once; what it overwrote is published again, lest compaction keep the old one.
         """
         if offset < self.spend_end:
             return False
-        stamp = (event.epoch, event.through_offset)
-        if stamp >= self._newest_seen:
-            self._newest_seen = stamp
+        if event.through_offset >= self._furthest_seen:
+            self._furthest_seen = event.through_offset
             return False
         if isinstance(event, CounterPublished):
             self.ledger.republish(event.budget_id)

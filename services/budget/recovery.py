@@ -43,7 +43,7 @@ class SpendSnapshot:
         self.abandoned: dict[str, RequestAbandoned] = {}
         self.progress: PartitionProgress | None = None
         self.overwritten: set[str] = set()
-        """Budgets whose last record in the log is not the newest: an earlier owner wrote after its time."""
+        """Budgets whose last record in the log is not the furthest: two owners wrote at once."""
 
     def add(self, record: Record) -> None:
         """Take one record; one that cannot be read is left out, as every reader leaves it out."""
@@ -62,7 +62,7 @@ class SpendSnapshot:
             self._add_counter(event)
         elif isinstance(event, PartitionProgress):
             known = self.progress
-            if known is None or (event.epoch, event.through_offset) >= (known.epoch, known.through_offset):
+            if known is None or (event.through_offset, event.epoch) >= (known.through_offset, known.epoch):
                 self.progress = event
         elif isinstance(event, RequestAbandoned):
             self.abandoned[event.request_id] = event

@@ -6,8 +6,7 @@ same state, and three things make re-delivery harmless:
 * a record at or below `through_offset` is skipped;
 * a record whose (producer, seq) is not above the producer's mark is a replay: it only moves `through_offset`;
 * a counter skips records at or below its own `through_offset`. After a crash in the middle of a publication a
-  restored counter may be ahead of the restored progress. Until the fold has caught up with it nothing new is
-  published: a progress between the two would tell readers that this counter holds less than it does.
+  restored counter may be ahead of the restored progress; so readers take no progress that a counter is ahead of.
 
 How an owner publishes a batch, in this order and in one append, so that a crash leaves a prefix of it at most:
 `take_changed` + `counter`, `take_abandoned`, `progress`. It starts the next batch only after the append succeeded.
@@ -18,8 +17,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final
-
-import msgspec
 
 from shared.events import (
     Charge,
@@ -62,16 +59,6 @@ class PartitionLedger:
         self._abandoned: dict[str, RequestAbandoned] = {}
         self._new_abandoned: dict[str, RequestAbandoned] = {}
         self._gone: list[str] = []
-        self._restored = PartitionProgress(
-            partition=partition, epoch=0, through_offset=NOTHING_FOLDED, at_ms=0, event_time_ms=0
-        )
-        self._catch_up_to = NOTHING_FOLDED
-        """The largest offset inside any restored counter."""
-
-    @property
-    def is_catching_up(self) -> bool:
-        """A restored counter holds records that this fold has not reached yet."""
-        return self.through_offset < self._catch_up_to
 
     @property
     def open_requests(self) -> int:
@@ -168,8 +155,8 @@ class PartitionLedger:
     # ---- publishing
 
     def take_changed(self) -> list[str]:
-        """Ids of the counters changed since the last call; none while the fold is catching up."""
-        return [] if self.is_catching_up else self._counters.take_changed()
+        """Ids of the counters changed since the last call."""
+        return self._counters.take_changed()
 
     def republish(self, budget_id: str) -> None:
         """Return this counter from the next `take_changed`: another writer's older record was seen after ours."""
@@ -190,20 +177,13 @@ class PartitionLedger:
 
         They stand after the counters in a batch: whoever finds a tombstone finds the counters that hold its cause.
         """
-        if self.is_catching_up:
-            return [], []
         new = list(self._new_abandoned.values())
         self._new_abandoned.clear()
         gone, self._gone = self._gone, []
         return new, gone
 
     def progress(self, at_ms: int) -> PartitionProgress:
-        """The record that closes a batch, also when nothing changed (heartbeat). `at_ms`: the owner's time now.
-
-        While the fold is catching up this is the restored progress, told by the new owner.
-        """
-        if self.is_catching_up:
-            return msgspec.structs.replace(self._restored, epoch=self.epoch, at_ms=at_ms)
+        """The record that closes a batch, also when nothing changed (heartbeat). `at_ms`: the owner's time now."""
         self._prune()
         return PartitionProgress(
             partition=self.partition,
@@ -259,9 +239,7 @@ class PartitionLedger:
         """
         records = tuple(counters)
         self._counters.restore(records)
-        self._catch_up_to = max((record.through_offset for record in records), default=NOTHING_FOLDED)
         if progress is not None:
-            self._restored = progress
             self.through_offset = progress.through_offset
             self.event_time_ms = progress.event_time_ms
             self._producers = dict(sorted(progress.producers.items(), key=lambda item: item[1].at_ms))

@@ -62,8 +62,11 @@ class _Own:
 
 @dataclass(slots=True)
 class _Partition:
-    epoch: int = 0
     through_offset: int = -1
+    """How far the state that counts has been folded."""
+    needed_offset: int = -1
+    """The least progress that can take effect: a counter that waits holds so much already. It may be ahead of the
+    next progress when the owner died while it published."""
     heartbeat_ms: int = NEVER_MS
     applied: dict[str, CounterPublished] = field(default_factory=dict)
     waiting: dict[str, CounterPublished] = field(default_factory=dict)
@@ -110,17 +113,16 @@ class SpendView:
         known = state.waiting.get(event.budget_id) or state.applied.get(event.budget_id)
         if known is None or is_newer(event, known):
             state.waiting[event.budget_id] = event
+            state.needed_offset = max(state.needed_offset, event.through_offset)
 
     def _progress(self, state: _Partition, event: PartitionProgress) -> None:
-        if (event.epoch, event.through_offset) < (state.epoch, state.through_offset):
-            return
-        state.epoch, state.through_offset = event.epoch, event.through_offset
-        # a counter ahead of the progress comes from a torn batch: it waits for the next owner to catch up
-        ready = [c for c in state.waiting.values() if c.through_offset <= event.through_offset]
-        for counter in ready:
-            del state.waiting[counter.budget_id]
+        if event.through_offset < state.needed_offset:
+            return  # by an owner that took over further back: it will come to where this view is already
+        state.needed_offset = state.through_offset = event.through_offset
+        for counter in state.waiting.values():
             self._replace(state.applied.get(counter.budget_id), counter)
             state.applied[counter.budget_id] = counter
+        state.waiting.clear()
         mark = event.producers.get(self._incarnation)
         if mark is not None and self._incarnation:
             self._cover(state, mark.seq)

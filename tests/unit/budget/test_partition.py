@@ -1,4 +1,4 @@
-"""Batches of an owned partition, and the fence against earlier owners."""
+"""Batches of an owned partition, and what it makes of others that write to it."""
 
 from services.budget.partition import OwnedPartition
 from shared.events import (
@@ -68,22 +68,23 @@ def test_a_heartbeat_carries_progress_alone() -> None:
     assert [record.key for record in one.batch(6_000)] == ["progress"]
 
 
-def test_a_late_record_of_an_earlier_owner_is_overruled() -> None:
+def test_a_record_that_is_folded_less_far_is_overruled() -> None:
     one = owned(epoch=2)
-    one.fold(0, "p", 1, started())
+    one.fold(7, "p", 1, started())
     one.batch(5_000)
     one.acknowledge(1.0)
 
-    assert one.observe(51, counter_at(epoch=1, through=99))
+    assert not one.observe(50, counter_at(epoch=2, through=7))
+    assert one.observe(51, counter_at(epoch=1, through=6))
 
     assert one.is_dirty
     assert [record.key for record in one.batch(6_000)] == ["counter/b", "progress"]
 
 
-def test_a_record_of_a_twin_with_the_same_epoch_that_goes_backwards_is_overruled() -> None:
+def test_its_own_record_is_overruled_when_another_owner_was_further() -> None:
     one = owned(epoch=2)
 
-    assert not one.observe(51, counter_at(epoch=2, through=10))
+    assert not one.observe(51, counter_at(epoch=1, through=10))
     assert one.observe(52, counter_at(epoch=2, through=9))
 
 

@@ -255,19 +255,19 @@ def test_a_published_counter_does_not_change_afterwards() -> None:
     assert published.buckets[0].reserved_nanos == 100
 
 
-def test_restore_takes_the_highest_epoch_and_rises_above_it() -> None:
+def test_restore_takes_what_is_folded_furthest_and_an_epoch_above_all() -> None:
     ledger = PartitionLedger(0)
-    zombie = CounterPublished(budget_id="bud", partition=0, epoch=3, through_offset=99, buckets=(B(0, 0, 1),))
-    newest = CounterPublished(budget_id="bud", partition=0, epoch=4, through_offset=10, buckets=(B(0, 0, 2),))
+    less = CounterPublished(budget_id="bud", partition=0, epoch=4, through_offset=10, buckets=(B(0, 0, 1),))
+    more = CounterPublished(budget_id="bud", partition=0, epoch=3, through_offset=12, buckets=(B(0, 0, 2),))
 
-    ledger.restore([newest, zombie], [], progress(epoch=4, through_offset=10))
+    ledger.restore([more, less], [], progress(epoch=3, through_offset=12))
 
     assert ledger.epoch == 5
     assert only_bucket(ledger).settled_nanos == 2
     assert ledger.take_changed() == []
 
 
-def test_a_counter_restored_ahead_of_the_progress_waits_there_until_the_fold_has_caught_up() -> None:
+def test_a_counter_restored_ahead_of_the_progress_takes_nothing_twice() -> None:
     ledger = PartitionLedger(0)
     ahead = CounterPublished(
         budget_id="bud", partition=0, epoch=1, through_offset=11, buckets=(B(0, 0, 80, 0, 2, 14),)
@@ -275,14 +275,14 @@ def test_a_counter_restored_ahead_of_the_progress_waits_there_until_the_fold_has
     ledger.restore([ahead], [], progress(epoch=1, through_offset=9))
 
     ledger.apply(10, "gw-1", 0, ended("r1"))
-    ledger.republish("bud")
-    held_back = ledger.take_changed()
+    through = ledger.counter("bud").through_offset
     ledger.apply(11, "gw-1", 1, ended("r2"))
-    caught_up = ledger.take_changed()
+    unchanged = ledger.take_changed()
     ledger.apply(12, "gw-1", 2, ended("r3"))
 
-    assert (held_back, caught_up) == ([], ["bud"])
+    assert (through, unchanged) == (11, [])
     assert only_bucket(ledger).settled_nanos == 120
+    assert ledger.take_changed() == ["bud"]
 
 
 def test_an_abandonment_beyond_the_restored_progress_is_made_again_by_the_fold() -> None:
