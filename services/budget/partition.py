@@ -25,13 +25,15 @@ PROGRESS_KEY: Final = "progress"
 
 @dataclass(slots=True)
 class OwnedPartition:
-    """The ledger with what its owner must remember about publishing it. Times are monotonic seconds."""
+    """The ledger with what its owner must remember about publishing it. Times in seconds are monotonic."""
 
     ledger: PartitionLedger
     spend_end: int
     """Where the partition of the spend topic ended at take-over: whatever stands after it was written since."""
     next_offset: int
     """The next input offset to read: one past the last record folded or put aside."""
+    complete_at_ms: int = 0
+    """Unix time at which the log was last seen to hold nothing that is not folded here."""
     published_offset: int = 0
     """As `next_offset`, but only what is inside the published state: this may be committed."""
     published_at: float = 0.0
@@ -49,9 +51,17 @@ class OwnedPartition:
     def partition(self) -> int:
         return self.ledger.partition
 
-    def fold(self, offset: int, producer: str, seq: int, event: RequestStarted | UsageRecorded) -> None:
+    @property
+    def clock_ms(self) -> int:
+        """The time that this fold stands for: while records wait to be folded, no later than the newest of those
+        that are. So nobody takes a state for fresh, or a request for unended, whose news is in the backlog."""
+        return max(self.complete_at_ms, self.ledger.event_time_ms)
+
+    def fold(
+        self, offset: int, producer: str, seq: int, event: RequestStarted | UsageRecorded, now_ms: int
+    ) -> None:
         """Fold one input record."""
-        self.ledger.apply(offset, producer, seq, event)
+        self.ledger.apply(offset, producer, seq, event, now_ms=now_ms)
         self.next_offset = offset + 1
         self.is_dirty = True
         if self.oldest_unpublished_ms == 0 or event.at_ms < self.oldest_unpublished_ms:
@@ -105,7 +115,7 @@ class OwnedPartition:
         new, gone = ledger.take_abandoned()
         records += [self._record(ABANDONED_KEY + one.request_id, one, at_ms) for one in new]
         records += [self._record(ABANDONED_KEY + request_id, None, at_ms) for request_id in gone]
-        records.append(self._record(PROGRESS_KEY, ledger.progress(at_ms), at_ms))
+        records.append(self._record(PROGRESS_KEY, ledger.progress(self.clock_ms), at_ms))
         return records
 
     def _record(self, key: str, event: AnyEvent | None, at_ms: int) -> NewRecord:

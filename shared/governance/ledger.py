@@ -8,6 +8,9 @@ same state, and three things make re-delivery harmless:
 * a counter skips records at or below its own `through_offset`. After a crash in the middle of a publication a
   restored counter may be ahead of the restored progress; so readers take no progress that a counter is ahead of.
 
+What is forgotten, and when, is told by event time: the largest time in the records so far, so that it is the same for
+every owner. A clock that runs ahead must not spoil it for all, so no record counts as later than its owner's own time.
+
 How an owner publishes a batch, in this order and in one append, so that a crash leaves a prefix of it at most:
 `take_changed` + `counter`, `take_abandoned`, `progress`. It starts the next batch only after the append succeeded.
 After a crash: `restore`, `reopen` for each of `open_offsets`, then `apply` from `through_offset + 1`.
@@ -30,10 +33,14 @@ from shared.events import (
 from shared.governance.counters import NOTHING_FOLDED, Change, CounterSet
 
 PRODUCER_KEEP_MS: Final = 7 * 86_400_000
-"""A producer is recognised this long after its last record, in event time."""
-ABANDONED_KEEP_MS: Final = 86_400_000
-"""A late true end corrects an abandonment this long, in event time."""
+"""A producer is recognised at least this long after its last record, in event time."""
+PRODUCERS_KEPT: Final = 16
+"""So many are recognised however long they are silent: event time leaps where nothing happens for long."""
+ABANDONED_KEEP_MS: Final = 7 * 86_400_000
+"""A late true end corrects an abandonment this long, in event time: a gateway's host may be away for days before the
+rest of its spool is sent on."""
 RETRY_INTERVAL_MS: Final = 10_000
+ANY_TIME_MS: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +78,24 @@ class PartitionLedger:
 
     # ---- folding
 
-    def apply(self, offset: int, producer: str, seq: int, event: RequestStarted | UsageRecorded) -> None:
+    def apply(
+        self,
+        offset: int,
+        producer: str,
+        seq: int,
+        event: RequestStarted | UsageRecorded,
+        *,
+        now_ms: int = ANY_TIME_MS,
+    ) -> None:
         """Fold one record. `producer` is empty for records that carry no identity (the owner's own abandonments)."""
         if offset <= self.through_offset:
             return
         self.through_offset = offset
-        self.event_time_ms = max(self.event_time_ms, event.at_ms)
-        if producer and not self._is_new(producer, seq, event.at_ms):
+        self.event_time_ms = max(self.event_time_ms, min(event.at_ms, now_ms))
+        if producer and not self._is_new(producer, seq):
             return
         if isinstance(event, RequestStarted):
-            self._start(offset, event)
+            self._start(offset, event, now_ms)
         elif event.outcome == "abandoned":
             self._abandon(offset, event)
         else:
@@ -90,22 +105,24 @@ class PartitionLedger:
         """Pass over a record that cannot be folded: it counts as done, so the next owner does not meet it again."""
         self.through_offset = max(self.through_offset, offset)
 
-    def _is_new(self, producer: str, seq: int, at_ms: int) -> bool:
+    def _is_new(self, producer: str, seq: int) -> bool:
         mark = self._producers.get(producer)
-        if mark is not None and seq <= mark.seq and self._remembers(mark):
+        if mark is not None and seq <= mark.seq:
             return False
-        # popped first, so that the dict stays in the order of last use and pruning stops early
+        # popped first, so that the dict stays in the order of last use
         self._producers.pop(producer, None)
-        self._producers[producer] = ProducerMark(seq, at_ms)
+        self._producers[producer] = ProducerMark(seq, self.event_time_ms)
+        while len(self._producers) > PRODUCERS_KEPT:
+            oldest = next(iter(self._producers))
+            if self.event_time_ms - self._producers[oldest].at_ms <= PRODUCER_KEEP_MS:
+                break
+            del self._producers[oldest]
         return True
 
-    def _remembers(self, mark: ProducerMark) -> bool:
-        return self.event_time_ms - mark.at_ms <= PRODUCER_KEEP_MS
-
-    def _start(self, offset: int, event: RequestStarted) -> None:
+    def _start(self, offset: int, event: RequestStarted, now_ms: int) -> None:
         if event.request_id in self._open:
             return
-        self.reopen(offset, event)
+        self.reopen(offset, event, now_ms=now_ms)
         self._post(offset, event.charges, Change(reserved=event.reserved_nanos))
 
     def _abandon(self, offset: int, event: UsageRecorded) -> None:
@@ -119,7 +136,10 @@ class PartitionLedger:
             Change(settled=event.cost_nanos, reserved=-start.reserved_nanos, requests=1),
         )
         abandoned = RequestAbandoned(
-            request_id=event.request_id, cost_nanos=event.cost_nanos, at_ms=event.at_ms, through_offset=offset
+            request_id=event.request_id,
+            cost_nanos=event.cost_nanos,
+            at_ms=self.event_time_ms,
+            through_offset=offset,
         )
         self._abandoned[event.request_id] = abandoned
         self._new_abandoned[event.request_id] = abandoned
@@ -183,7 +203,8 @@ class PartitionLedger:
         return new, gone
 
     def progress(self, at_ms: int) -> PartitionProgress:
-        """The record that closes a batch, also when nothing changed (heartbeat). `at_ms`: the owner's time now."""
+        """The record that closes a batch, also when nothing changed (heartbeat). `at_ms`: the time up to which the
+        owner knows that nothing is missing."""
         self._prune()
         return PartitionProgress(
             partition=self.partition,
@@ -196,12 +217,7 @@ class PartitionLedger:
         )
 
     def _prune(self) -> None:
-        """Forget what `_remembers` and `_corrects` deny already: only memory, never a result, depends on when."""
-        while self._producers:
-            oldest = next(iter(self._producers))
-            if self._remembers(self._producers[oldest]):
-                break
-            del self._producers[oldest]
+        """Forget what `_corrects` denies already: only memory, never a result, depends on when."""
         while self._abandoned:
             first = next(iter(self._abandoned))
             if self._corrects(self._abandoned[first]):
@@ -232,6 +248,8 @@ class PartitionLedger:
         counters: Iterable[CounterPublished],
         abandoned: Iterable[RequestAbandoned],
         progress: PartitionProgress | None,
+        *,
+        now_ms: int = ANY_TIME_MS,
     ) -> None:
         """Take over from the partition's spend records (all of them, or the last per key). Call once, on a new ledger.
 
@@ -241,7 +259,7 @@ class PartitionLedger:
         self._counters.restore(records)
         if progress is not None:
             self.through_offset = progress.through_offset
-            self.event_time_ms = progress.event_time_ms
+            self.event_time_ms = min(progress.event_time_ms, now_ms)
             self._producers = dict(sorted(progress.producers.items(), key=lambda item: item[1].at_ms))
         epochs = [record.epoch for record in records] + ([progress.epoch] if progress is not None else [])
         self.epoch = max(epochs, default=0) + 1
@@ -250,10 +268,11 @@ class PartitionLedger:
             if entry.through_offset <= self.through_offset:
                 self._abandoned[entry.request_id] = entry
 
-    def reopen(self, offset: int, event: RequestStarted) -> None:
+    def reopen(self, offset: int, event: RequestStarted, *, now_ms: int = ANY_TIME_MS) -> None:
         """Put back an open request (one of `open_offsets`); its reservation is inside the counters already."""
         self._open[event.request_id] = _Open(offset, event)
-        heappush(self._deadlines, (event.deadline_ms, event.request_id))
+        lifetime_ms = event.deadline_ms - event.at_ms
+        heappush(self._deadlines, (min(event.at_ms, now_ms) + lifetime_ms, event.request_id))
 
 
 def abandonment(start: RequestStarted, now_ms: int) -> UsageRecorded:

@@ -16,7 +16,7 @@ SPECS = topic_specs(2, usage_retention_ms=DAY_MS, requests_retention_ms=DAY_MS)
 
 
 @pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[EventLog]:
+async def log(tmp_path: Path) -> AsyncIterator[SqliteEventLog]:
     """SQLite, two partitions, short sessions."""
     event_log = SqliteEventLog(tmp_path / "events.db", SPECS, session_timeout_s=2.0)
     await event_log.start()

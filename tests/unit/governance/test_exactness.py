@@ -5,7 +5,7 @@ from collections.abc import Callable
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from shared.governance.windows import active_since
+from shared.governance.windows import DAY_MS, active_since
 from shared.topics import partition_for
 from tests.unit.governance.world import (
     BUDGETS,
@@ -15,6 +15,7 @@ from tests.unit.governance.world import (
     Gateway,
     Sums,
     World,
+    of_today,
     published_sums,
     truth,
 )
@@ -95,6 +96,10 @@ def _overlap(partition: int, further: int, less: int, torn_after: int | None) ->
     return run
 
 
+def _replace_by_one_with_another_clock(which: int, skew_ms: int) -> Step:
+    return lambda world: world.kill(world.living(which), skew_ms)
+
+
 def _give_up(partition: int, published: bool) -> Step:
     """Time passes; the owner abandons what is still open, and may publish that."""
 
@@ -161,6 +166,37 @@ def test_counters_equal_the_first_true_ends_or_abandonments(plan: list[Step]) ->
     world.finish()
 
     assert published_sums(world.ledgers) == truth(record.event for log in world.usage for record in log)
+
+
+WRONG_CLOCKS = st.sampled_from(
+    [-3650 * DAY_MS, -30 * DAY_MS, -8 * DAY_MS, 8 * DAY_MS, 30 * DAY_MS, 3650 * DAY_MS]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(plans, st.lists(st.tuples(st.integers(0, 40), choices, WRONG_CLOCKS), min_size=1, max_size=3))
+def test_a_gateway_with_a_wrong_clock_spoils_nothing_for_others(
+    plan: list[Step], arrivals: list[tuple[int, int, int]]
+) -> None:
+    world = World()
+    for place, which, skew_ms in arrivals:
+        plan.insert(place, _replace_by_one_with_another_clock(which, skew_ms))
+
+    run(world, plan)
+    world.finish()
+
+    expected = truth(record.event for log in world.usage for record in log)
+    assert of_today(published_sums(world.ledgers)) == of_today(expected)
+    for gateway in world.gateways:
+        for partition in range(PARTITIONS):
+            world.follow(gateway, partition, 10_000)
+        for budget in BUDGETS:
+            if budget.window == "lifetime":
+                spend = gateway.view.lifetime(budget.id)
+                assert (spend.settled_nanos, spend.reserved_nanos, spend.requests) == expected.get(
+                    (budget.id, 0), (0, 0, 0)
+                )
+        assert gateway.view.uncovered_records == 0
 
 
 @settings(max_examples=150, deadline=None)

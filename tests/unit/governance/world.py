@@ -25,7 +25,7 @@ from shared.events import (
 from shared.governance.ledger import PartitionLedger
 from shared.governance.model import Budget, VirtualKey
 from shared.governance.spend_view import SpendView
-from shared.governance.windows import charges_for
+from shared.governance.windows import DAY_MS, charges_for
 from shared.topics import SPEND, partition_for
 
 PARTITIONS = 2
@@ -60,6 +60,8 @@ class Gateway:
 
     incarnation: str
     view: SpendView
+    skew_ms: int = 0
+    """How far its clock is ahead of everybody else's."""
     spool: list[Spooled] = field(default_factory=list)
     forwarded: int = 0
     alive: bool = True
@@ -100,9 +102,9 @@ class World:
 
     # ---- gateways
 
-    def _new_gateway(self) -> None:
+    def _new_gateway(self, skew_ms: int = 0) -> None:
         incarnation = f"gw-{len(self.gateways)}"
-        self.gateways.append(Gateway(incarnation, SpendView(incarnation, PARTITIONS)))
+        self.gateways.append(Gateway(incarnation, SpendView(incarnation, PARTITIONS), skew_ms))
 
     def living(self, choice: int) -> Gateway:
         living = [gateway for gateway in self.gateways if gateway.alive]
@@ -110,17 +112,18 @@ class World:
 
     def start(self, gateway: Gateway, key: VirtualKey, reserve: int) -> None:
         self.requests += 1
+        now_ms = self.now_ms + gateway.skew_ms
         event = RequestStarted(
             request_id=f"req-{self.requests}",
-            at_ms=self.now_ms,
-            deadline_ms=self.now_ms + PATIENCE_MS,
+            at_ms=now_ms,
+            deadline_ms=now_ms + PATIENCE_MS,
             gateway_id=gateway.incarnation,
             virtual_key_id=key.id,
             endpoint="chat.completions",
             provider="demo",
             model="demo/echo",
             reserved_nanos=reserve,
-            charges=charges_for(key, self.now_ms),
+            charges=charges_for(key, now_ms),
         )
         record = self._put(gateway, event)
         gateway.view.reserve(record.partition, record.seq, event.charges, reserve)
@@ -133,7 +136,7 @@ class World:
         event = UsageRecorded(
             request_id=start.request_id,
             started_at_ms=start.at_ms,
-            at_ms=self.now_ms,
+            at_ms=self.now_ms + gateway.skew_ms,
             gateway_id=gateway.incarnation,
             virtual_key_id=start.virtual_key_id,
             endpoint=start.endpoint,
@@ -164,11 +167,11 @@ class World:
         gateway.spool.append(record)
         return record
 
-    def kill(self, gateway: Gateway) -> None:
+    def kill(self, gateway: Gateway, heir_skew_ms: int = 0) -> None:
         """Its open requests never end; what it had spooled is forwarded by another one later."""
         gateway.alive = False
         gateway.open.clear()
-        self._new_gateway()
+        self._new_gateway(heir_skew_ms)
 
     def forward(self, gateway: Gateway, count: int, again: int = 0) -> None:
         """Move spooled records to the log, with the last `again` ones that had gone before once more."""
@@ -188,7 +191,7 @@ class World:
         owner = self.owners[partition]
         read = self._read_by(owner)
         for record in self.usage[partition][max(0, read - back) : read]:
-            owner.ledger.apply(record.offset, record.producer, record.seq, record.event)
+            owner.ledger.apply(record.offset, record.producer, record.seq, record.event, now_ms=self.now_ms)
         self._fold(owner, count)
 
     def _read_by(self, owner: OwnedPartition) -> int:
@@ -197,7 +200,7 @@ class World:
     def _fold(self, owner: OwnedPartition, count: int) -> None:
         read = self._read_by(owner)
         for record in self.usage[owner.partition][read : read + count]:
-            owner.fold(record.offset, record.producer, record.seq, record.event)
+            owner.fold(record.offset, record.producer, record.seq, record.event, self.now_ms)
 
     def abandon(self, partition: int) -> None:
         for event in self.owners[partition].ledger.due(self.now_ms):
@@ -248,11 +251,13 @@ class World:
         for record in self.spend[partition]:
             snapshot.add(record)
         ledger = PartitionLedger(partition)
-        ledger.restore(snapshot.counters.values(), snapshot.abandoned.values(), snapshot.progress)
+        ledger.restore(
+            snapshot.counters.values(), snapshot.abandoned.values(), snapshot.progress, now_ms=self.now_ms
+        )
         for offset in snapshot.progress.open_offsets if snapshot.progress is not None else ():
             started = self.usage[partition][offset // 2].event
             assert isinstance(started, RequestStarted)
-            ledger.reopen(offset, started)
+            ledger.reopen(offset, started, now_ms=self.now_ms)
         for budget_id in snapshot.overwritten:
             ledger.republish(budget_id)
         return OwnedPartition(
@@ -350,6 +355,15 @@ def truth(events: Iterable[UsageEvent]) -> Sums:
                 entry[0] += cost
                 entry[2] += 1
     return _tidy(sums)
+
+
+def of_today(sums: Sums) -> Sums:
+    """Without the buckets that only a wrong clock can have charged."""
+    return {
+        (name, bucket_ms): entry
+        for (name, bucket_ms), entry in sums.items()
+        if bucket_ms == 0 or abs(bucket_ms - BEGIN_MS) <= DAY_MS
+    }
 
 
 def _tidy(sums: defaultdict[tuple[str, int], list[int]]) -> Sums:
