@@ -33,6 +33,7 @@ from shared.governance.model import Budget, PriceOverride, VirtualKey
 from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.pricing.book import PriceBook
+from shared.pricing.model import ModelPrice, rates
 from shared.settings import Settings
 from tests.support.asgi import Sent, incoming_of
 from tests.support.gateway import DEMO, MOCK_PRICE, budget, mock_cost, mock_provider, virtual_key
@@ -225,6 +226,38 @@ def test_a_providers_own_cost_wins_over_the_price_book() -> None:
     exchange.bill(Usage(Tokens(prompt=10), cost_nanos=77))
 
     assert (exchange.cost.nanos, exchange.cost.basis) == (77, "provider")
+
+
+@pytest.mark.parametrize(
+    ("asked", "reserved", "served", "cost"),
+    [
+        ("", 100, "default", 5),
+        ("priority", 200, "priority", 10),
+        ("priority", 200, "default", 5),  # the provider had no room in it
+        ("flex", 100, "flex", 3),  # it may serve it as standard all the same
+    ],
+)
+def test_a_service_tier_is_reserved_if_dearer_and_billed_as_served(
+    asked: str, reserved: int, served: str, cost: int
+) -> None:
+    def price(nanos: int, **more: Any) -> ModelPrice:
+        return ModelPrice(source="genai-prices", base=rates(output_nanos=nanos), **more)
+
+    desk = Desk()
+    exchange = desk.exchange(governed()[0])
+    body = {"model": "m", "messages": [], "max_tokens": 100, "service_tier": asked}
+    exchange.body = parse_json(msgspec.json.encode(body))
+    exchange.price = price(1_000_000, service_tiers={"priority": price(2_000_000), "flex": price(500_000)})
+
+    desk.admit(exchange)
+    exchange.bill(Usage(Tokens(completion=5), service_tier=served))
+    desk.recorder.end(exchange)
+
+    started, usage, logged = desk.outbox.kept
+    assert isinstance(started, RequestStarted) and isinstance(usage, UsageRecorded)
+    assert isinstance(logged, RequestLogged)
+    assert (started.reserved_nanos, usage.cost_nanos, usage.service_tier) == (reserved, cost, served)
+    assert logged.service_tier == served
 
 
 def test_a_full_spool_refuses_keys_that_deny() -> None:
