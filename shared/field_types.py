@@ -7,7 +7,7 @@ Unix milliseconds. The messages complete the sentence "`field` ...".
 import json
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringConstraints, WithJsonSchema
 
@@ -77,18 +77,19 @@ def _printable(value: str) -> str:
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
-    """Raises ValueError for what cannot be kept and shown again exactly as it is."""
+    """As JSON keeps it: YAML has keys that are no texts. Raises ValueError for what cannot be kept and shown again."""
     if not _is_flat(value, MAX_METADATA_DEPTH):
         raise ValueError(f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
     try:
-        size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+        kept = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        size = len(kept.encode())
     except (TypeError, ValueError) as error:
         raise ValueError(
             "must hold only what JSON can: texts in Unicode, numbers, lists and objects"
         ) from error
     if size > MAX_METADATA_BYTES:
         raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
-    return value
+    return cast(dict[str, Any], json.loads(kept))
 
 
 def _is_flat(value: object, levels: int) -> bool:
