@@ -30,7 +30,7 @@ from shared.events import (
     UsageRecorded,
 )
 from shared.governance.model import Budget, PriceOverride, VirtualKey
-from shared.governance.reservation import CompletionEstimates
+from shared.governance.reservation import MIN_SAMPLES, CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.pricing.book import PriceBook
 from shared.pricing.model import ModelPrice, rates
@@ -201,6 +201,22 @@ def test_a_request_that_cannot_fit_is_refused_before_it_starts() -> None:
 
     assert (caught.value.status, caught.value.code) == (402, "budget_exceeded")
     assert desk.outbox.kept == []
+
+
+def test_what_several_answers_used_is_learned_of_each() -> None:
+    desk = Desk()
+    key, _ = governed(limit=10**15)
+    for _ in range(MIN_SAMPLES + 1):
+        exchange = desk.exchange(key)
+        exchange.body = parse_json(b'{"model":"m","messages":[],"n":4}')
+        desk.admit(exchange)
+        exchange.bill(Usage(Tokens(prompt=10, completion=400)))
+        desk.recorder.end(exchange)
+
+    last = desk.outbox.kept[-3]
+
+    assert isinstance(last, RequestStarted)
+    assert mock_cost(0, 400) <= last.reserved_nanos < mock_cost(0, 500)
 
 
 def test_an_unpriced_model_is_admitted_and_marked_so() -> None:
