@@ -74,6 +74,8 @@ class _Partition:
     covered_seq: int = -1
     overflow: dict[str, dict[int, _Cell]] = field(default_factory=dict)
     overflow_seq: int = -1
+    abandonments: int = 0
+    """How many had been told when `own` was last looked through for them: it may be long."""
 
 
 class SpendView:
@@ -91,6 +93,8 @@ class SpendView:
         self._cells: dict[str, dict[int, _Cell]] = {}
         self._oldest_heartbeat_ms = NEVER_MS
         self._abandoned: dict[str, RequestAbandoned] = {}
+        self._abandonments = 0
+        """How many have been told."""
 
     # ---- from the spend topic
 
@@ -102,6 +106,7 @@ class SpendView:
             self._progress(self._partition(event.partition), event)
         else:
             self._abandoned[event.request_id] = event
+            self._abandonments += 1
 
     def _partition(self, number: int) -> _Partition:
         state = self._partitions.get(number)
@@ -126,10 +131,11 @@ class SpendView:
         mark = event.producers.get(self._incarnation)
         if mark is not None and self._incarnation:
             self._cover(state, mark.seq)
-        if self._abandoned:
+        if state.abandonments != self._abandonments:
+            state.abandonments = self._abandonments
             for own in state.own:
                 self._correct(state, own)
-            self._forget_abandoned(event.event_time_ms)
+        self._forget_abandoned(event.event_time_ms)
         self._heartbeat(state, event.at_ms)
 
     def _heartbeat(self, state: _Partition, at_ms: int) -> None:
