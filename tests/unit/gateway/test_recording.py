@@ -219,6 +219,20 @@ def test_what_several_answers_used_is_learned_of_each() -> None:
     assert mock_cost(0, 400) <= last.reserved_nanos < mock_cost(0, 500)
 
 
+def test_a_large_ranking_holds_as_many_units_as_it_will_be_billed_for() -> None:
+    desk = Desk()
+    exchange = desk.exchange(governed(limit=10**15)[0])
+    exchange.operation = Operation.RERANK
+    exchange.body = parse_json(msgspec.json.encode({"model": "m", "query": "q", "documents": ["d"] * 250}))
+    exchange.price = ModelPrice(source="override", base=rates(), per_request_nanos=2_000_000)
+
+    desk.admit(exchange)
+
+    (started,) = desk.outbox.kept
+    assert isinstance(started, RequestStarted)
+    assert started.reserved_nanos == 3 * 2_000_000
+
+
 def test_an_unpriced_model_is_admitted_and_marked_so() -> None:
     desk = Desk()
     key, cap = governed()
