@@ -231,7 +231,7 @@ class CounterPublished(Event, frozen=True, kw_only=True, tag="spend.counter"):
 
 
 class ProducerMark(msgspec.Struct, frozen=True, array_like=True):
-    """The last sequence number folded from one producer incarnation, and the event time of that record."""
+    """The last sequence number folded from one producer incarnation, and the partition's event time then."""
 
     seq: int
     at_ms: int
@@ -249,8 +249,9 @@ class PartitionProgress(Event, frozen=True, kw_only=True, tag="spend.progress"):
     epoch: int
     through_offset: int
     at_ms: int
+    """Up to this time nothing is missing: now, or while the owner is behind, the time of the newest event folded."""
     event_time_ms: int
-    """The largest event time folded."""
+    """The largest event time folded, as far as it was not ahead of the owner's clock."""
     open_offsets: tuple[int, ...] = ()
     producers: Mapping[str, ProducerMark] = {}
 

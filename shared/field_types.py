@@ -7,7 +7,7 @@ Unix milliseconds. The messages complete the sentence "`field` ...".
 import json
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringConstraints, WithJsonSchema
 
@@ -16,6 +16,9 @@ from shared.governance.money import NANOS_PER_USD, nanos_from_usd
 
 MAX_USD: Final = 1_000_000_000
 MAX_METADATA_BYTES: Final = 8_192
+MAX_METADATA_DEPTH: Final = 16
+LATEST_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999: no later one can be shown."""
 _PATTERN: Final = re.compile(r"[^\s,]{1,200}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ENV_PREFIX: Final = "env."
@@ -53,11 +56,14 @@ def _instant_ms(value: object) -> int:
         raise ValueError("must be an RFC 3339 time, such as 2026-12-31T00:00:00Z")
     if value.tzinfo is None:
         raise ValueError("must name its time zone, such as 2026-12-31T00:00:00Z")
-    return round(value.timestamp() * 1000)
+    at_ms = round(value.timestamp() * 1000)
+    if not 0 <= at_ms <= LATEST_MS:
+        raise ValueError("must be a time between 1970 and 9999 in UTC")
+    return at_ms
 
 
 def _pattern(value: str) -> str:
-    if not _PATTERN.fullmatch(value):
+    if not (_PATTERN.fullmatch(value) and value.isprintable()):
         raise ValueError(
             "must be a pattern over provider/model without spaces or commas, such as openai/* or *, at most 200 characters"
         )
@@ -70,10 +76,25 @@ def _printable(value: str) -> str:
     return value
 
 
-def _small(value: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(value).encode()) > MAX_METADATA_BYTES:
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    """As JSON keeps it: YAML has keys that are no texts. Raises ValueError for what cannot be kept and shown again."""
+    if not _is_flat(value, MAX_METADATA_DEPTH):
+        raise ValueError(f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
+    try:
+        kept = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        size = len(kept.encode())
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "must hold only what JSON can: texts in Unicode, numbers, lists and objects"
+        ) from error
+    if size > MAX_METADATA_BYTES:
         raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
-    return value
+    return cast(dict[str, Any], json.loads(kept))
+
+
+def _is_flat(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_flat(one, levels - 1) for one in inner)
 
 
 class Windowed(Protocol):
@@ -150,4 +171,4 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[^\s/]+/\S{1,200}$")]
 Fallback = Annotated[str, StringConstraints(pattern=r"^[^\s,*]{1,300}$")]
 """`provider/model` or the name of a route."""
 
-Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]

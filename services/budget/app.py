@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 
-from services.budget.errors import ApiError, install_error_handlers
+from services.budget.errors import install_error_handlers
+from services.budget.guard import AdminGuard
 from services.budget.metrics import BudgetMetrics
 from services.budget.routes import catalogue, home, virtual_keys
 from services.budget.services import BudgetServices
@@ -28,16 +29,6 @@ def build_app(
     pages: Pages,
 ) -> FastAPI:
     """The app; everything it works with has been made already."""
-
-    async def require_admin(request: Request) -> None:
-        if not access.allows(request):
-            raise ApiError(
-                401,
-                "invalid_admin_token",
-                "Send `Authorization: Bearer <admin token>`, or log in at /login. Virtual keys do not open this API.",
-                headers={"www-authenticate": "Bearer"},
-            )
-
     app = FastAPI(
         title="FinOps Gateway: admin API",
         summary="Virtual keys, budgets, providers and models.",
@@ -53,8 +44,9 @@ def build_app(
     app.state.access = access
     app.state.pages = pages
     install_error_handlers(app)
-    # the bearer scheme is for the documentation only; a session cookie is as good
-    admin = [Depends(HTTPBearer(auto_error=False, description="The admin token")), Depends(require_admin)]
+    app.add_middleware(AdminGuard, access=access)
+    # for the documentation only: the guard decides, and a session cookie is as good
+    admin = [Depends(HTTPBearer(auto_error=False, description="The admin token"))]
     app.include_router(virtual_keys.router, dependencies=admin)
     app.include_router(catalogue.router, dependencies=admin)
     app.include_router(home.router)

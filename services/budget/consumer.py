@@ -139,7 +139,8 @@ class UsageConsumer:
         """Take over: recover each partition, make the new epoch known at once, go on where the state ends."""
         won = sorted(partition for topic, partition in partitions if topic == USAGE)
         began = time.monotonic()
-        for one in await asyncio.gather(*(recover(self._log, partition) for partition in won)):
+        now_ms = self._now_ms()
+        for one in await asyncio.gather(*(recover(self._log, partition, now_ms) for partition in won)):
             self._owned[one.partition] = one
         await self._publisher.publish([self._owned[partition] for partition in won], patience_s=FAREWELL_S)
         for partition in won:
@@ -178,6 +179,7 @@ class UsageConsumer:
     # ---- one round
 
     async def _fold(self, records: Sequence[Record]) -> None:
+        now_ms = self._now_ms()
         for record in records:
             owned = self._owned.get(record.partition)
             if owned is None or record.offset < owned.next_offset:
@@ -189,7 +191,7 @@ class UsageConsumer:
                 owned.put_aside(record.offset)
                 continue
             self._consecutive_poison = 0
-            owned.fold(record.offset, record.headers.get(HEADER_PRODUCER, ""), seq, event)
+            owned.fold(record.offset, record.headers.get(HEADER_PRODUCER, ""), seq, event, now_ms)
             self._metrics.folded.labels(event_type(event)).inc()
 
     async def _put_aside(self, record: Record, reason: str) -> None:
@@ -227,20 +229,23 @@ class UsageConsumer:
         self._housekeeping_at = now
         if now - self._member_since >= self._heartbeat_interval_s:
             self.has_joined.set()
-        lag = await consumer.lag()
-        await self._abandon(lag)
+        await self._look_for_backlog(consumer)
+        await self._abandon()
         await self._commit(consumer, self._owned)
+
+    async def _look_for_backlog(self, consumer: Consumer) -> None:
+        now_ms = self._now_ms()
+        lag = await consumer.lag()
+        self._metrics.lag_records.clear()  # of partitions that are another member's now
         for (_, partition), records in lag.items():
             self._metrics.lag_records.labels(str(partition)).set(records)
+            if records == 0:
+                self._owned[partition].complete_at_ms = now_ms
 
-    async def _abandon(self, lag: Mapping[TopicPartition, int]) -> None:
-        """While a partition has records not folded yet, the end of a request may be among them: its clock is then
-        the newest event folded, not the wall."""
-        late: list[tuple[int, UsageRecorded]] = []
-        for partition, one in self._owned.items():
-            is_caught_up = lag.get((USAGE, partition), 1) == 0
-            clock_ms = self._now_ms() if is_caught_up else one.ledger.event_time_ms
-            late += [(partition, end) for end in one.ledger.due(clock_ms)]
+    async def _abandon(self) -> None:
+        late = [
+            (partition, end) for partition, one in self._owned.items() for end in one.ledger.due(one.clock_ms)
+        ]
         if not late:
             return
         try:

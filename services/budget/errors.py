@@ -59,6 +59,11 @@ def not_found(what: str, identifier: str) -> ApiError:
     return ApiError(404, "not_found", f"There is no {what} with the id {identifier!r}.", param="id")
 
 
+def body_too_large() -> ApiError:
+    """413: whatever is in it, nothing of this API needs so much."""
+    return ApiError(413, "body_too_large", "The body is larger than this API accepts.")
+
+
 def answer(error: ApiError) -> JSONResponse:
     """The response for an error."""
     body = ErrorAnswer(
@@ -75,6 +80,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(FinOpsError, _domain_error)
+    app.add_exception_handler(Exception, _fault)
 
 
 def _type_of(status: int) -> str:
@@ -103,18 +109,27 @@ def validation_error(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         return ApiError(400, "unknown_field", f"`{param}` is not a known field.", param=param)
     if kind == "missing" and param:
         return ApiError(400, "missing_field", f"`{param}` is missing.", param=param)
-    if kind in {"json_invalid", "missing"}:
-        return ApiError(400, "invalid_json", "The body must be a JSON object.")
+    if kind == "json_invalid" or (not param and kind in {"missing", "model_attributes_type"}):
+        return ApiError(400, "invalid_json", "The body must be a JSON object, sent as application/json.")
     subject = f"`{param}`" if param else "The body"
     return ApiError(400, "invalid_value", f"{subject} {readable(str(first['msg']))}.", param=param or None)
 
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:
     http = cast(HTTPException, error)
+    if http.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return answer(body_too_large())
     phrase = HTTPStatus(http.status_code).phrase
     code = phrase.lower().replace(" ", "_")
     message = http.detail if http.detail and http.detail != phrase else f"{phrase}."
     return answer(ApiError(http.status_code, code, message, headers=http.headers))
+
+
+async def _fault(_: Request, __: Exception) -> JSONResponse:
+    """A fault of ours. The server logs it: the framework raises it again after this answer."""
+    return answer(
+        ApiError(500, FinOpsError.code, "Something went wrong here; the log of the service says what.")
+    )
 
 
 async def _domain_error(_: Request, error: Exception) -> JSONResponse:

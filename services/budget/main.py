@@ -68,7 +68,7 @@ async def budget_service(
         services = BudgetServices(
             feed=feed,
             keys=VirtualKeys(feed, writer, wall_ms),
-            models=Models(feed),
+            models=Models(feed, wall_ms),
             views=Views(feed, spend.view, environment, wall_ms),
             spend=spend.view,
         )

@@ -1,6 +1,6 @@
 """Models: the models of the configured providers with their prices, for people to look at."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 from genai_prices.data import providers as PUBLIC_PRICES
@@ -11,35 +11,38 @@ from shared.catalogue.modality import modality_of
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Provider
 from shared.governance.money import usd_from_nanos
+from shared.governance.windows import DAY_MS
 from shared.pricing.book import PriceBook
 from shared.pricing.genai import PROVIDER_IDS
 
 
 class Models:
-    """Computed once per generation of the governed state."""
+    """Computed once per generation of the governed state, and anew each day: public prices change on dates."""
 
-    def __init__(self, feed: GovernanceFeed) -> None:
+    def __init__(self, feed: GovernanceFeed, now_ms: Callable[[], int]) -> None:
         self._feed = feed
-        self._generation = -1
+        self._now_ms = now_ms
+        self._computed_for = (-1, -1)
         self._models: list[ModelView] = []
 
     def list(self, provider: str | None = None) -> list[ModelView]:
         """By id. `provider`: only its models."""
-        state = self._feed.state
-        if self._generation != state.generation:
+        state, now_ms = self._feed.state, self._now_ms()
+        current = (state.generation, now_ms // DAY_MS)
+        if self._computed_for != current:
             book = PriceBook(state.prices.values())
-            self._models = sorted(self._all(book), key=lambda model: model.id)
-            self._generation = state.generation
+            self._models = sorted(self._all(book, now_ms), key=lambda model: model.id)
+            self._computed_for = current
         return [model for model in self._models if provider is None or model.provider == provider]
 
-    def _all(self, book: PriceBook) -> Iterator[ModelView]:
+    def _all(self, book: PriceBook, now_ms: int) -> Iterator[ModelView]:
         state = self._feed.state
         for provider in state.providers.values():
             names = set(_names(provider))
             prefix = f"{provider.name}/"
             names |= {model.removeprefix(prefix) for model in state.prices if model.startswith(prefix)}
             for name in names:
-                yield _view(provider, name, book)
+                yield _view(provider, name, book, now_ms)
 
 
 def _names(provider: Provider) -> tuple[str, ...]:
@@ -70,8 +73,8 @@ def _publicly_priced(provider_type: str) -> tuple[str, ...]:
     )
 
 
-def _view(provider: Provider, name: str, book: PriceBook) -> ModelView:
-    price = book.price(provider.name, provider.type, name)
+def _view(provider: Provider, name: str, book: PriceBook, now_ms: int) -> ModelView:
+    price = book.price(provider.name, provider.type, name, now_ms)
     return ModelView(
         id=f"{provider.name}/{name}",
         provider=provider.name,

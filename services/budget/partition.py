@@ -25,13 +25,15 @@ PROGRESS_KEY: Final = "progress"
 
 @dataclass(slots=True)
 class OwnedPartition:
-    """The ledger with what its owner must remember about publishing it. Times are monotonic seconds."""
+    """The ledger with what its owner must remember about publishing it. Times in seconds are monotonic."""
 
     ledger: PartitionLedger
     spend_end: int
     """Where the partition of the spend topic ended at take-over: whatever stands after it was written since."""
     next_offset: int
     """The next input offset to read: one past the last record folded or put aside."""
+    complete_at_ms: int = 0
+    """Unix time at which the log was last seen to hold nothing that is not folded here."""
     published_offset: int = 0
     """As `next_offset`, but only what is inside the published state: this may be committed."""
     published_at: float = 0.0
@@ -40,18 +42,26 @@ class OwnedPartition:
     """Event time of the oldest record folded since the last publication; 0: none."""
     _batch: Sequence[NewRecord] = ()
     _batch_offset: int = 0
-    _newest_seen: tuple[int, int] = field(default=(0, 0))
+    _furthest_seen: int = field(default=0)
 
     def __post_init__(self) -> None:
-        self._newest_seen = (self.ledger.epoch, -1)
+        self._furthest_seen = self.ledger.through_offset
 
     @property
     def partition(self) -> int:
         return self.ledger.partition
 
-    def fold(self, offset: int, producer: str, seq: int, event: RequestStarted | UsageRecorded) -> None:
+    @property
+    def clock_ms(self) -> int:
+        """The time that this fold stands for: while records wait to be folded, no later than the newest of those
+        that are. So nobody takes a state for fresh, or a request for unended, whose news is in the backlog."""
+        return max(self.complete_at_ms, self.ledger.event_time_ms)
+
+    def fold(
+        self, offset: int, producer: str, seq: int, event: RequestStarted | UsageRecorded, now_ms: int
+    ) -> None:
         """Fold one input record."""
-        self.ledger.apply(offset, producer, seq, event)
+        self.ledger.apply(offset, producer, seq, event, now_ms=now_ms)
         self.next_offset = offset + 1
         self.is_dirty = True
         if self.oldest_unpublished_ms == 0 or event.at_ms < self.oldest_unpublished_ms:
@@ -83,14 +93,13 @@ class OwnedPartition:
         self.oldest_unpublished_ms = 0
 
     def observe(self, offset: int, event: CounterPublished | PartitionProgress) -> bool:
-        """A record of this partition of the spend topic was read back. True: it makes a state go backwards, so an
-        earlier owner wrote after its time; what it overwrote is published again, lest compaction keep the old one.
+        """A record of this partition of the spend topic was read back. True: it makes a state go backwards, so two
+        owners wrote at once; what it overwrote is published again, lest compaction keep the old one.
         """
         if offset < self.spend_end:
             return False
-        stamp = (event.epoch, event.through_offset)
-        if stamp >= self._newest_seen:
-            self._newest_seen = stamp
+        if event.through_offset >= self._furthest_seen:
+            self._furthest_seen = event.through_offset
             return False
         if isinstance(event, CounterPublished):
             self.ledger.republish(event.budget_id)
@@ -106,7 +115,7 @@ class OwnedPartition:
         new, gone = ledger.take_abandoned()
         records += [self._record(ABANDONED_KEY + one.request_id, one, at_ms) for one in new]
         records += [self._record(ABANDONED_KEY + request_id, None, at_ms) for request_id in gone]
-        records.append(self._record(PROGRESS_KEY, ledger.progress(at_ms), at_ms))
+        records.append(self._record(PROGRESS_KEY, ledger.progress(self.clock_ms), at_ms))
         return records
 
     def _record(self, key: str, event: AnyEvent | None, at_ms: int) -> NewRecord:

@@ -30,7 +30,7 @@ _log = get_logger(__name__)
 
 
 class StateLost(FinOpsError):
-    """The log does not hold what the published spend refers to: going on would settle money wrongly."""
+    """The usage topic is not the one that the published spend was folded from: going on would settle money wrongly."""
 
     code = "spend_state_lost"
 
@@ -43,7 +43,7 @@ class SpendSnapshot:
         self.abandoned: dict[str, RequestAbandoned] = {}
         self.progress: PartitionProgress | None = None
         self.overwritten: set[str] = set()
-        """Budgets whose last record in the log is not the newest: an earlier owner wrote after its time."""
+        """Budgets whose last record in the log is not the furthest: two owners wrote at once."""
 
     def add(self, record: Record) -> None:
         """Take one record; one that cannot be read is left out, as every reader leaves it out."""
@@ -62,7 +62,7 @@ class SpendSnapshot:
             self._add_counter(event)
         elif isinstance(event, PartitionProgress):
             known = self.progress
-            if known is None or (event.epoch, event.through_offset) >= (known.epoch, known.through_offset):
+            if known is None or (event.through_offset, event.epoch) >= (known.through_offset, known.epoch):
                 self.progress = event
         elif isinstance(event, RequestAbandoned):
             self.abandoned[event.request_id] = event
@@ -76,10 +76,10 @@ class SpendSnapshot:
             self.overwritten.discard(event.budget_id)
 
 
-async def recover(log: EventLog, partition: int) -> OwnedPartition:
+async def recover(log: EventLog, partition: int, now_ms: int) -> OwnedPartition:
     """The partition as its last owner left it, with an epoch above all earlier ones; not published yet.
 
-    Raises LogUnavailable, and StateLost when the usage topic no longer holds an open request.
+    Raises LogUnavailable and StateLost. `now_ms` is the time of the call.
     """
     end = (await log.end_offsets(SPEND)).get(partition, 0)
     snapshot = SpendSnapshot()
@@ -87,25 +87,38 @@ async def recover(log: EventLog, partition: int) -> OwnedPartition:
         for record in batch:
             snapshot.add(record)
     ledger = PartitionLedger(partition)
-    ledger.restore(snapshot.counters.values(), snapshot.abandoned.values(), snapshot.progress)
+    ledger.restore(snapshot.counters.values(), snapshot.abandoned.values(), snapshot.progress, now_ms=now_ms)
+    next_offset = ledger.through_offset + 1
+    usage_end = (await log.end_offsets(USAGE)).get(partition, 0)
+    if usage_end < next_offset:
+        raise StateLost(
+            f"{USAGE}:{partition} ends at offset {usage_end}, but {SPEND} holds spend up to {ledger.through_offset}: "
+            f"the topic was made anew. Bring the old one back, or delete {SPEND} to count what the new one holds."
+        )
     if snapshot.progress is not None:
-        await _reopen(log, ledger, sorted(snapshot.progress.open_offsets))
+        await _reopen(log, ledger, sorted(snapshot.progress.open_offsets), now_ms)
     for budget_id in snapshot.overwritten:
         ledger.republish(budget_id)
-    return OwnedPartition(ledger, spend_end=end, next_offset=ledger.through_offset + 1)
+    complete_at_ms = now_ms if usage_end == next_offset else 0
+    return OwnedPartition(ledger, spend_end=end, next_offset=next_offset, complete_at_ms=complete_at_ms)
 
 
-async def _reopen(log: EventLog, ledger: PartitionLedger, offsets: Sequence[int]) -> None:
+async def _reopen(log: EventLog, ledger: PartitionLedger, offsets: Sequence[int], now_ms: int) -> None:
     wanted = set(offsets)
     for first, last in runs(offsets, MAX_GAP):
         async for batch in log.read(USAGE, ledger.partition, first, last + 1):
             for record in batch:
                 if record.offset in wanted:
                     wanted.remove(record.offset)
-                    ledger.reopen(record.offset, _started(record))
+                    ledger.reopen(record.offset, _started(record), now_ms=now_ms)
     if wanted:
-        raise StateLost(
-            f"{USAGE}:{ledger.partition} does not hold offset {min(wanted)}, where a request began that is still open."
+        # Older than the topic's retention: nobody has counted for that long. What they reserved stays held in every
+        # window that lasts so long, as if it had been settled.
+        _log.error(
+            "open_requests_expired",
+            partition=ledger.partition,
+            requests=len(wanted),
+            first_offset=min(wanted),
         )
 
 

@@ -16,7 +16,6 @@ from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.pricing.cost import cost_nanos
 from shared.pricing.model import ModelPrice
-from shared.pricing.tiers import PRIORITY, at_tier
 
 _COMPLETING = (Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES)
 
@@ -84,11 +83,12 @@ class Admission:
         elif exchange.operation is Operation.SPEECH:
             completion = spoken = spoken_tokens(prompt.characters)
         expected = msgspec.structs.replace(prompt, completion=completion, completion_audio=spoken)
-        nanos = cost_nanos(price, expected)
-        return at_tier(nanos, price, route.type.name, route.model, _dearer_tier(body))
+        nanos, tier = cost_nanos(price, expected), price.in_tier(_requested_tier(body))
+        return nanos if tier is price else max(nanos, cost_nanos(tier, expected))
 
 
-def _dearer_tier(body: ParsedBody) -> str:
-    """The service tier that is asked for, if it costs more than the usual one. A cheaper one may not be had."""
-    asked = body.text("service_tier") if isinstance(body, JsonBody) else None
-    return PRIORITY if asked in (PRIORITY, "fast") else ""
+def _requested_tier(body: ParsedBody) -> str:
+    """The service tier that is asked for. Anthropic's clients ask for the fast one by another name."""
+    if not isinstance(body, JsonBody):
+        return ""
+    return body.text("service_tier") or body.text("speed") or ""

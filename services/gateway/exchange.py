@@ -21,7 +21,6 @@ from shared.governance.model import VirtualKey
 from shared.governance.money import usd_from_nanos
 from shared.pricing.cost import cost_nanos
 from shared.pricing.model import ModelPrice
-from shared.pricing.tiers import at_tier
 
 ResponseKind = Literal["json", "sse", "text", "binary", "none"]
 
@@ -125,10 +124,8 @@ class Exchange:
             return Cost(usage.cost_nanos, "provider")
         if self.price is None:
             return Cost(0, "unpriced")
-        nanos = cost_nanos(self.price, usage.tokens)
-        if usage.service_tier and self.route is not None:
-            nanos = at_tier(nanos, self.price, self.route.type.name, self.route.model, usage.service_tier)
-        return Cost(nanos, "estimated" if usage.estimated else "priced")
+        price = self.price.in_tier(usage.service_tier)
+        return Cost(cost_nanos(price, usage.tokens), "estimated" if usage.estimated else "priced")
 
     def shown_cost(self, usage: Usage) -> str | None:
         """The cost as a decimal in USD for the answer's `usage`; None when it is unknown or the key does not show it."""

@@ -225,8 +225,9 @@ class Recorder:
                 return logged_text(exchange.response, self._body_limit)
 
     def _count(self, exchange: Exchange, logged: RequestLogged) -> None:
-        if exchange.outcome == "success" and logged.tokens.completion:
-            self._estimates.observe(logged.virtual_key_id, _name(exchange), logged.tokens.completion)
+        if exchange.outcome == "success" and logged.tokens.completion and exchange.body is not None:
+            of_each = -(-logged.tokens.completion // exchange.body.n)
+            self._estimates.observe(logged.virtual_key_id, _name(exchange), of_each)
         if logged.cost_basis == "unpriced":
             self._metrics.unpriced.inc()
         self._metrics.ended(

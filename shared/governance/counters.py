@@ -92,8 +92,12 @@ class CounterSet:
 
 
 def is_newer(record: CounterPublished, than: CounterPublished) -> bool:
-    """Whether `record` replaces `than`: by the owner's epoch, then by what is folded into it."""
-    return (record.epoch, record.through_offset) > (than.epoch, than.through_offset)
+    """Whether `record` replaces `than`: by how much is folded into it, then by the owner's epoch.
+
+    The state is a function of what is folded, whoever folded it. So an owner that began again from further back is
+    behind the last word of the one before it, until it has folded as much.
+    """
+    return (record.through_offset, record.epoch) > (than.through_offset, than.epoch)
 
 
 def _is_dead(until_ms: int, event_time_ms: int) -> bool:

@@ -6,8 +6,10 @@ same state, and three things make re-delivery harmless:
 * a record at or below `through_offset` is skipped;
 * a record whose (producer, seq) is not above the producer's mark is a replay: it only moves `through_offset`;
 * a counter skips records at or below its own `through_offset`. After a crash in the middle of a publication a
-  restored counter may be ahead of the restored progress. Until the fold has caught up with it nothing new is
-  published: a progress between the two would tell readers that this counter holds less than it does.
+  restored counter may be ahead of the restored progress; so readers take no progress that a counter is ahead of.
+
+What is forgotten, and when, is told by event time: the largest time in the records so far, so that it is the same for
+every owner. A clock that runs ahead must not spoil it for all, so no record counts as later than its owner's own time.
 
 How an owner publishes a batch, in this order and in one append, so that a crash leaves a prefix of it at most:
 `take_changed` + `counter`, `take_abandoned`, `progress`. It starts the next batch only after the append succeeded.
@@ -18,8 +20,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final
-
-import msgspec
 
 from shared.events import (
     Charge,
@@ -33,10 +33,14 @@ from shared.events import (
 from shared.governance.counters import NOTHING_FOLDED, Change, CounterSet
 
 PRODUCER_KEEP_MS: Final = 7 * 86_400_000
-"""A producer is recognised this long after its last record, in event time."""
-ABANDONED_KEEP_MS: Final = 86_400_000
-"""A late true end corrects an abandonment this long, in event time."""
+"""A producer is recognised at least this long after its last record, in event time."""
+PRODUCERS_KEPT: Final = 16
+"""So many are recognised however long they are silent: event time leaps where nothing happens for long."""
+ABANDONED_KEEP_MS: Final = 7 * 86_400_000
+"""A late true end corrects an abandonment this long, in event time: a gateway's host may be away for days before the
+rest of its spool is sent on."""
 RETRY_INTERVAL_MS: Final = 10_000
+ANY_TIME_MS: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,6 @@ class PartitionLedger:
         self._abandoned: dict[str, RequestAbandoned] = {}
         self._new_abandoned: dict[str, RequestAbandoned] = {}
         self._gone: list[str] = []
-        self._restored = PartitionProgress(
-            partition=partition, epoch=0, through_offset=NOTHING_FOLDED, at_ms=0, event_time_ms=0
-        )
-        self._catch_up_to = NOTHING_FOLDED
-        """The largest offset inside any restored counter."""
-
-    @property
-    def is_catching_up(self) -> bool:
-        """A restored counter holds records that this fold has not reached yet."""
-        return self.through_offset < self._catch_up_to
 
     @property
     def open_requests(self) -> int:
@@ -84,16 +78,24 @@ class PartitionLedger:
 
     # ---- folding
 
-    def apply(self, offset: int, producer: str, seq: int, event: RequestStarted | UsageRecorded) -> None:
+    def apply(
+        self,
+        offset: int,
+        producer: str,
+        seq: int,
+        event: RequestStarted | UsageRecorded,
+        *,
+        now_ms: int = ANY_TIME_MS,
+    ) -> None:
         """Fold one record. `producer` is empty for records that carry no identity (the owner's own abandonments)."""
         if offset <= self.through_offset:
             return
         self.through_offset = offset
-        self.event_time_ms = max(self.event_time_ms, event.at_ms)
-        if producer and not self._is_new(producer, seq, event.at_ms):
+        self.event_time_ms = max(self.event_time_ms, min(event.at_ms, now_ms))
+        if producer and not self._is_new(producer, seq):
             return
         if isinstance(event, RequestStarted):
-            self._start(offset, event)
+            self._start(offset, event, now_ms)
         elif event.outcome == "abandoned":
             self._abandon(offset, event)
         else:
@@ -103,22 +105,24 @@ class PartitionLedger:
         """Pass over a record that cannot be folded: it counts as done, so the next owner does not meet it again."""
         self.through_offset = max(self.through_offset, offset)
 
-    def _is_new(self, producer: str, seq: int, at_ms: int) -> bool:
+    def _is_new(self, producer: str, seq: int) -> bool:
         mark = self._producers.get(producer)
-        if mark is not None and seq <= mark.seq and self._remembers(mark):
+        if mark is not None and seq <= mark.seq:
             return False
-        # popped first, so that the dict stays in the order of last use and pruning stops early
+        # popped first, so that the dict stays in the order of last use
         self._producers.pop(producer, None)
-        self._producers[producer] = ProducerMark(seq, at_ms)
+        self._producers[producer] = ProducerMark(seq, self.event_time_ms)
+        while len(self._producers) > PRODUCERS_KEPT:
+            oldest = next(iter(self._producers))
+            if self.event_time_ms - self._producers[oldest].at_ms <= PRODUCER_KEEP_MS:
+                break
+            del self._producers[oldest]
         return True
 
-    def _remembers(self, mark: ProducerMark) -> bool:
-        return self.event_time_ms - mark.at_ms <= PRODUCER_KEEP_MS
-
-    def _start(self, offset: int, event: RequestStarted) -> None:
+    def _start(self, offset: int, event: RequestStarted, now_ms: int) -> None:
         if event.request_id in self._open:
             return
-        self.reopen(offset, event)
+        self.reopen(offset, event, now_ms=now_ms)
         self._post(offset, event.charges, Change(reserved=event.reserved_nanos))
 
     def _abandon(self, offset: int, event: UsageRecorded) -> None:
@@ -132,7 +136,10 @@ class PartitionLedger:
             Change(settled=event.cost_nanos, reserved=-start.reserved_nanos, requests=1),
         )
         abandoned = RequestAbandoned(
-            request_id=event.request_id, cost_nanos=event.cost_nanos, at_ms=event.at_ms, through_offset=offset
+            request_id=event.request_id,
+            cost_nanos=event.cost_nanos,
+            at_ms=self.event_time_ms,
+            through_offset=offset,
         )
         self._abandoned[event.request_id] = abandoned
         self._new_abandoned[event.request_id] = abandoned
@@ -168,8 +175,8 @@ class PartitionLedger:
     # ---- publishing
 
     def take_changed(self) -> list[str]:
-        """Ids of the counters changed since the last call; none while the fold is catching up."""
-        return [] if self.is_catching_up else self._counters.take_changed()
+        """Ids of the counters changed since the last call."""
+        return self._counters.take_changed()
 
     def republish(self, budget_id: str) -> None:
         """Return this counter from the next `take_changed`: another writer's older record was seen after ours."""
@@ -190,20 +197,14 @@ class PartitionLedger:
 
         They stand after the counters in a batch: whoever finds a tombstone finds the counters that hold its cause.
         """
-        if self.is_catching_up:
-            return [], []
         new = list(self._new_abandoned.values())
         self._new_abandoned.clear()
         gone, self._gone = self._gone, []
         return new, gone
 
     def progress(self, at_ms: int) -> PartitionProgress:
-        """The record that closes a batch, also when nothing changed (heartbeat). `at_ms`: the owner's time now.
-
-        While the fold is catching up this is the restored progress, told by the new owner.
-        """
-        if self.is_catching_up:
-            return msgspec.structs.replace(self._restored, epoch=self.epoch, at_ms=at_ms)
+        """The record that closes a batch, also when nothing changed (heartbeat). `at_ms`: the time up to which the
+        owner knows that nothing is missing."""
         self._prune()
         return PartitionProgress(
             partition=self.partition,
@@ -216,12 +217,7 @@ class PartitionLedger:
         )
 
     def _prune(self) -> None:
-        """Forget what `_remembers` and `_corrects` deny already: only memory, never a result, depends on when."""
-        while self._producers:
-            oldest = next(iter(self._producers))
-            if self._remembers(self._producers[oldest]):
-                break
-            del self._producers[oldest]
+        """Forget what `_corrects` denies already: only memory, never a result, depends on when."""
         while self._abandoned:
             first = next(iter(self._abandoned))
             if self._corrects(self._abandoned[first]):
@@ -252,6 +248,8 @@ class PartitionLedger:
         counters: Iterable[CounterPublished],
         abandoned: Iterable[RequestAbandoned],
         progress: PartitionProgress | None,
+        *,
+        now_ms: int = ANY_TIME_MS,
     ) -> None:
         """Take over from the partition's spend records (all of them, or the last per key). Call once, on a new ledger.
 
@@ -259,11 +257,9 @@ class PartitionLedger:
         """
         records = tuple(counters)
         self._counters.restore(records)
-        self._catch_up_to = max((record.through_offset for record in records), default=NOTHING_FOLDED)
         if progress is not None:
-            self._restored = progress
             self.through_offset = progress.through_offset
-            self.event_time_ms = progress.event_time_ms
+            self.event_time_ms = min(progress.event_time_ms, now_ms)
             self._producers = dict(sorted(progress.producers.items(), key=lambda item: item[1].at_ms))
         epochs = [record.epoch for record in records] + ([progress.epoch] if progress is not None else [])
         self.epoch = max(epochs, default=0) + 1
@@ -272,10 +268,11 @@ class PartitionLedger:
             if entry.through_offset <= self.through_offset:
                 self._abandoned[entry.request_id] = entry
 
-    def reopen(self, offset: int, event: RequestStarted) -> None:
+    def reopen(self, offset: int, event: RequestStarted, *, now_ms: int = ANY_TIME_MS) -> None:
         """Put back an open request (one of `open_offsets`); its reservation is inside the counters already."""
         self._open[event.request_id] = _Open(offset, event)
-        heappush(self._deadlines, (event.deadline_ms, event.request_id))
+        lifetime_ms = event.deadline_ms - event.at_ms
+        heappush(self._deadlines, (min(event.at_ms, now_ms) + lifetime_ms, event.request_id))
 
 
 def abandonment(start: RequestStarted, now_ms: int) -> UsageRecorded:

@@ -62,8 +62,11 @@ class _Own:
 
 @dataclass(slots=True)
 class _Partition:
-    epoch: int = 0
     through_offset: int = -1
+    """How far the state that counts has been folded."""
+    needed_offset: int = -1
+    """The least progress that can take effect: a counter that waits holds so much already. It may be ahead of the
+    next progress when the owner died while it published."""
     heartbeat_ms: int = NEVER_MS
     applied: dict[str, CounterPublished] = field(default_factory=dict)
     waiting: dict[str, CounterPublished] = field(default_factory=dict)
@@ -71,6 +74,8 @@ class _Partition:
     covered_seq: int = -1
     overflow: dict[str, dict[int, _Cell]] = field(default_factory=dict)
     overflow_seq: int = -1
+    abandonments: int = 0
+    """How many had been told when `own` was last looked through for them: it may be long."""
 
 
 class SpendView:
@@ -88,6 +93,8 @@ class SpendView:
         self._cells: dict[str, dict[int, _Cell]] = {}
         self._oldest_heartbeat_ms = NEVER_MS
         self._abandoned: dict[str, RequestAbandoned] = {}
+        self._abandonments = 0
+        """How many have been told."""
 
     # ---- from the spend topic
 
@@ -99,6 +106,7 @@ class SpendView:
             self._progress(self._partition(event.partition), event)
         else:
             self._abandoned[event.request_id] = event
+            self._abandonments += 1
 
     def _partition(self, number: int) -> _Partition:
         state = self._partitions.get(number)
@@ -110,24 +118,24 @@ class SpendView:
         known = state.waiting.get(event.budget_id) or state.applied.get(event.budget_id)
         if known is None or is_newer(event, known):
             state.waiting[event.budget_id] = event
+            state.needed_offset = max(state.needed_offset, event.through_offset)
 
     def _progress(self, state: _Partition, event: PartitionProgress) -> None:
-        if (event.epoch, event.through_offset) < (state.epoch, state.through_offset):
-            return
-        state.epoch, state.through_offset = event.epoch, event.through_offset
-        # a counter ahead of the progress comes from a torn batch: it waits for the next owner to catch up
-        ready = [c for c in state.waiting.values() if c.through_offset <= event.through_offset]
-        for counter in ready:
-            del state.waiting[counter.budget_id]
+        if event.through_offset < state.needed_offset:
+            return  # by an owner that took over further back: it will come to where this view is already
+        state.needed_offset = state.through_offset = event.through_offset
+        for counter in state.waiting.values():
             self._replace(state.applied.get(counter.budget_id), counter)
             state.applied[counter.budget_id] = counter
+        state.waiting.clear()
         mark = event.producers.get(self._incarnation)
         if mark is not None and self._incarnation:
             self._cover(state, mark.seq)
-        if self._abandoned:
+        if state.abandonments != self._abandonments:
+            state.abandonments = self._abandonments
             for own in state.own:
                 self._correct(state, own)
-            self._forget_abandoned(event.event_time_ms)
+        self._forget_abandoned(event.event_time_ms)
         self._heartbeat(state, event.at_ms)
 
     def _heartbeat(self, state: _Partition, at_ms: int) -> None:

@@ -10,11 +10,14 @@ MS_PER_HOUR: Final = 3_600_000
 # One denominator for all parts: the least common multiple of a million and the milliseconds of an hour.
 DENOMINATOR: Final = 18_000_000
 _PER_MILLION_SCALE: Final = DENOMINATOR // PER_MILLION
+MAX_COST_NANOS: Final = 10**18 - 1
+"""A billion dollars less a nano-dollar: the most that the log store's column holds. Nothing costs more; a wrong price
+or count may say so, and must not make a record that nobody can keep."""
 _AUDIO_SCALE: Final = DENOMINATOR // MS_PER_HOUR
 
 
 def cost_nanos(price: ModelPrice, tokens: Tokens) -> int:
-    """The cost in nano-dollars, rounded half up once, on the total.
+    """The cost in nano-dollars, rounded half up once, on the total; at most MAX_COST_NANOS.
 
     Parts that are said to be larger than their whole (some providers count so) are cut to it.
     """
@@ -26,7 +29,7 @@ def cost_nanos(price: ModelPrice, tokens: Tokens) -> int:
         or price.per_search_nanos
         or price.per_request_nanos
     ):
-        return (per_million + PER_MILLION // 2) // PER_MILLION
+        return min((per_million + PER_MILLION // 2) // PER_MILLION, MAX_COST_NANOS)
     per_million += tokens.characters * price.per_million_characters_nanos
     audio_ms = max(tokens.audio_ms, price.min_audio_ms) if tokens.audio_ms > 0 else 0
     total = per_million * _PER_MILLION_SCALE
@@ -36,7 +39,7 @@ def cost_nanos(price: ModelPrice, tokens: Tokens) -> int:
         + tokens.searches * price.per_search_nanos
         + price.per_request_nanos * max(1, tokens.search_units)
     ) * DENOMINATOR
-    return (total + DENOMINATOR // 2) // DENOMINATOR
+    return min((total + DENOMINATOR // 2) // DENOMINATOR, MAX_COST_NANOS)
 
 
 def rates_for(price: ModelPrice, prompt_tokens: int) -> Rates:

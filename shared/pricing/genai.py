@@ -1,10 +1,11 @@
 """Prices out of the genai-prices package: its bundled data only, never its network update.
 
 A model's price may change on a date or by the time of day, so what is found is a schedule; a look-up by time picks
-from it. Found schedules are remembered for the life of the process: the data never changes within it.
+from it. Each price in it knows what the model costs in the provider's other service tiers. Found schedules are
+remembered for the life of the process: the data never changes within it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache, lru_cache
@@ -46,12 +47,15 @@ _FREE: Final = rates()
 HOUR_WRITE_FACTOR: Final = 2
 GROQ_MIN_AUDIO_MS: Final = 10_000
 """Groq bills each transcription as at least ten seconds."""
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIER_KEYS: Final = frozenset({"service_tier", "speed"})
 
 _TOKEN_KEYS: Final = {
     "input_nanos": "input_mtok",
     "output_nanos": "output_mtok",
     "cached_read": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
     "prompt_audio": "input_audio_mtok",
     "prompt_image": "input_image_mtok",
     "completion_audio": "output_audio_mtok",
@@ -140,16 +144,67 @@ def _schedule(provider_id: str, model: str) -> Schedule:
         provider, info = _snapshot().find_provider_model(model, None, provider_id, None)
     except LookupError:
         return ()
-    is_groq_whisper = provider.id == "groq" and info.id.startswith("whisper-large-v3")
-    min_audio_ms = GROQ_MIN_AUDIO_MS if is_groq_whisper else 0
-    if isinstance(info.prices, genai.ModelPrice):
-        return (Scheduled(_convert(info.prices, min_audio_ms)),)
-    return tuple(scheduled(entry, min_audio_ms) for entry in info.prices)
+    if isinstance(info.prices, list) and any(
+        isinstance(entry.constraint, genai.TimeOfDateConstraint) for entry in info.prices
+    ):
+        return tuple(scheduled(entry) for entry in info.prices)
+    is_own = any(info is own for own in provider.models)
+    # Azure has OpenAI's models in OpenAI's tiers; others that have a model too have their own, which nobody has said
+    tiers = _tiers_of(info) if is_own or provider.id == "azure" else {}
+    return tuple(_schedule_by_date(provider.id, info, tiers))
 
 
-def scheduled(entry: genai.ConditionalPrice, min_audio_ms: int) -> Scheduled:
+def _schedule_by_date(
+    provider_id: str, info: genai.ModelInfo, tiers: Mapping[str, Mapping[str, str]]
+) -> Iterator[Scheduled]:
+    """The price from the beginning, and from each date on that changes it or its tiers."""
+    constraints = [entry.constraint for entry in info.prices] if isinstance(info.prices, list) else []
+    constraints += [variant.constraint for variant in info.price_variants or ()] if tiers else []
+    dates = {one.start_date for one in constraints if isinstance(one, genai.StartDateConstraint)}
+    for moment in (_BEGINNING, *(datetime.combine(day, time(), UTC) for day in sorted(dates))):
+        price = _price(provider_id, info, info.get_prices(moment))
+        if price is None:
+            continue
+        own_tiers = {
+            name: tier
+            for name, context in tiers.items()
+            if (tier := _price(provider_id, info, info.get_prices(moment, context))) not in (None, price)
+        }
+        from_ms = None if moment is _BEGINNING else int(moment.timestamp()) * 1000
+        yield Scheduled(msgspec.structs.replace(price, service_tiers=own_tiers), from_ms=from_ms)
+
+
+def _tiers_of(info: genai.ModelInfo) -> dict[str, Mapping[str, str]]:
+    """The tiers that a model has prices of its own for, by the name that answers have for them."""
+    contexts = [variant.when for variant in info.price_variants or ()]
+    return {
+        str(next(iter(when.values()))): when
+        for when in contexts
+        if len(when) == 1 and when.keys() <= _TIER_KEYS
+    }
+
+
+def _price(provider_id: str, info: genai.ModelInfo, price: genai.ModelPrice) -> ModelPrice | None:
+    """None when no price is given: it is not known, except of what is free by name."""
+    found = _convert(price, is_claude="claude" in info.id)
+    if found == _convert(genai.ModelPrice()) and not _is_free(provider_id, info.id):
+        return None
+    if provider_id == "groq" and info.id.startswith("whisper-large-v3"):
+        found = msgspec.structs.replace(found, min_audio_ms=GROQ_MIN_AUDIO_MS)
+    return found
+
+
+def _is_free(provider_id: str, model: str) -> bool:
+    return (
+        model.endswith(":free")
+        or model == "moderation"
+        or (provider_id == "google" and model.startswith("gemma-"))
+    )
+
+
+def scheduled(entry: genai.ConditionalPrice) -> Scheduled:
     """One of the prices that a model has under conditions."""
-    price = _convert(entry.prices, min_audio_ms)
+    price = _convert(entry.prices)
     constraint = entry.constraint
     if isinstance(constraint, genai.StartDateConstraint):
         start = datetime.combine(constraint.start_date, time(), UTC)
@@ -169,29 +224,28 @@ def _time_of_day_ms(at: time) -> int:
     return int(moment.timestamp() * 1000) % DAY_MS
 
 
-def _convert(price: genai.ModelPrice, min_audio_ms: int) -> ModelPrice:
+def _convert(price: genai.ModelPrice, *, is_claude: bool = False) -> ModelPrice:
     stored: dict[str, Decimal | genai.TieredPrices] = {
         key: value for key, value in price.__dict__.items() if value is not None
     }
     starts = sorted({tier.start for value in stored.values() for tier in _tiers(value)})
     return ModelPrice(
         source="genai-prices",
-        base=_rates(stored, 0),
-        tiers=tuple(Tier(start, _rates(stored, start + 1)) for start in starts),
+        base=_rates(stored, 0, is_claude),
+        tiers=tuple(Tier(start, _rates(stored, start + 1, is_claude)) for start in starts),
         per_request_nanos=_flat(stored, "requests_kcount", 1000),
         per_search_nanos=_flat(stored, "web_searches_kcount", 1000),
         per_million_characters_nanos=_flat(stored, "input_mchars", 1),
         per_audio_hour_nanos=_flat(stored, "input_audio_hours", 1) or _flat(stored, "audio_hours", 1),
-        min_audio_ms=min_audio_ms,
     )
 
 
-def _rates(stored: Mapping[str, Decimal | genai.TieredPrices], prompt_tokens: int) -> Rates:
+def _rates(stored: Mapping[str, Decimal | genai.TieredPrices], prompt_tokens: int, is_claude: bool) -> Rates:
     found = {
         name: _nanos(_at(stored[key], prompt_tokens)) for name, key in _TOKEN_KEYS.items() if key in stored
     }
-    if found.get("cache_write", 0) > found.get("input_nanos", 0):
-        # Whoever charges for writes (Anthropic, on every cloud) charges twice the input for an hour of cache.
+    if is_claude and "cache_write" in found and "cache_write_1h" not in found:
+        # On every cloud Claude's writes for an hour cost twice the input; not all of the data says so.
         found["cache_write_1h"] = HOUR_WRITE_FACTOR * found["input_nanos"]
     return rates(**found)
 

@@ -4,6 +4,7 @@ Token rates are nano-dollars per million tokens, so a price of $0.15 per million
 resolved: a kind of token that has no price of its own has that of the kind it belongs to.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -49,6 +50,12 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     per_audio_hour_nanos: int = 0
     min_audio_ms: int = 0
     """Audio is billed as at least this long."""
+    service_tiers: Mapping[str, "ModelPrice"] = {}
+    """What it costs in other tiers than the standard one, by the name that the provider's answer has for the tier."""
+
+    def in_tier(self, service_tier: str) -> "ModelPrice":
+        """The price in this tier; this price where there is no other."""
+        return self.service_tiers.get(service_tier, self)
 
     @property
     def input_per_million_nanos(self) -> int:

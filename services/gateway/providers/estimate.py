@@ -8,7 +8,7 @@ import msgspec
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.multipart import MultipartBody, Part
 from services.gateway.providers.operations import PICTURES, TRANSCRIPTS, Operation
-from services.gateway.providers.rerank import document_count
+from services.gateway.providers.rerank import document_count, units_of
 from services.gateway.providers.sse import blocks, data_of
 from services.gateway.providers.usage import Usage
 from shared.events import Tokens
@@ -74,7 +74,7 @@ def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
         text = body.text("input") or ""
         return Tokens(prompt=estimate_tokens(len(text.encode())), characters=len(text))
     if operation is Operation.RERANK:
-        return Tokens(prompt=_rerank_tokens(body))
+        return _ranking(body)
     prompt = sum(_text_tokens(raw) for name in _PROMPT_FIELDS if (raw := body.raw(name)))
     return Tokens(prompt=prompt, images=body.n if operation is Operation.IMAGES else 0)
 
@@ -187,11 +187,12 @@ def _embedding_tokens(body: JsonBody) -> int:
     return raw.count(b",") + 1  # already tokens: a list of numbers
 
 
-def _rerank_tokens(body: JsonBody) -> int:
+def _ranking(body: JsonBody) -> Tokens:
     """The query is read once with each document."""
     documents = body.raw("documents") or b""
+    count = document_count(documents)
     query = estimate_tokens(len(body.raw("query") or b""))
-    return estimate_tokens(len(documents)) + query * document_count(documents)
+    return Tokens(prompt=estimate_tokens(len(documents)) + query * count, search_units=units_of(count))
 
 
 def _estimate_form(operation: Operation, body: MultipartBody) -> Tokens:

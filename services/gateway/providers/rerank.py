@@ -25,7 +25,7 @@ class RerankRequest(msgspec.Struct, frozen=True):
     @property
     def usage(self) -> Usage:
         """As clouds bill a ranking that they report no usage of: by the hundred documents."""
-        return Usage(Tokens(search_units=-(-len(self.documents) // DOCUMENTS_PER_UNIT)))
+        return Usage(Tokens(search_units=units_of(len(self.documents))))
 
 
 class Ranked(msgspec.Struct, frozen=True):
@@ -96,6 +96,11 @@ def rerank_fields(
         for name, value in (("id", id), ("model", model), ("results", results), ("usage", usage_json(usage)))
     }
     return fields | dict(extras)
+
+
+def units_of(documents: int) -> int:
+    """What a ranking of so many documents counts as where rankings are priced by request."""
+    return -(-documents // DOCUMENTS_PER_UNIT)
 
 
 def document_count(documents: bytes) -> int:

@@ -17,7 +17,8 @@ Count = Annotated[int, msgspec.Meta(le=10**12)]
 Seconds = Annotated[float, msgspec.Meta(le=10**9)]
 TICKS_PER_USD: Final = 10_000_000_000
 """xAI's unit of money."""
-_TIERS: Final = {b'"flex"': "flex", b'"priority"': "priority", b'"fast"': "priority"}
+USUAL_TIERS: Final = frozenset({"auto", "default", "on_demand", "standard", "unspecified"})
+MAX_TIER_CHARS: Final = 32
 RawFields = Mapping[str, msgspec.Raw]
 
 
@@ -31,7 +32,7 @@ class Usage:
     estimated: bool = False
     """The provider sent no usage: these are the gateway's own estimates."""
     service_tier: str = ""
-    """How it was served, where that changes the price."""
+    """The tier that served it, in the provider's words; empty: the usual one."""
 
 
 class _Details(msgspec.Struct):
@@ -79,6 +80,7 @@ _cost: Final = msgspec.json.Decoder(Decimal | _Cost | None, strict=False)
 _cost_details: Final = msgspec.json.Decoder(_CostDetails | None, strict=False)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _seconds: Final = msgspec.json.Decoder(Seconds, strict=False)
+_text: Final = msgspec.json.Decoder(str)
 
 
 def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
@@ -106,6 +108,7 @@ def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
         prompt_audio=_count(inputs.audio_tokens),
         prompt_image=_count(inputs.image_tokens),
         completion_audio=_count(outputs.audio_tokens),
+        completion_image=_count(outputs.image_tokens),
         images=images,
         audio_ms=milliseconds(seconds),
     )
@@ -114,8 +117,18 @@ def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
 
 def at_tier(usage: Usage | None, raw: msgspec.Raw | None) -> Usage | None:
     """The usage with the service tier that the answer names, which need not be the one that was asked for."""
-    tier = _TIERS.get(bytes(raw)) if raw is not None else None
-    return replace(usage, service_tier=tier) if usage is not None and tier is not None else usage
+    if usage is None or raw is None:
+        return usage
+    try:
+        return replace(usage, service_tier=tier_of(_text.decode(raw)))
+    except msgspec.DecodeError:
+        return usage  # null, or nothing that names a tier
+
+
+def tier_of(name: str) -> str:
+    """A service tier as it stands in a usage."""
+    name = name.lower()[:MAX_TIER_CHARS]
+    return "" if name in USUAL_TIERS else name
 
 
 def read_duration_ms(raw: bytes) -> int:

@@ -2,15 +2,19 @@
 
 import pytest
 
-from shared.eventlog.port import EventLog
+from services.budget.recovery import StateLost
+from shared.eventlog.port import EventLog, NewRecord, Record
+from shared.eventlog.sqlite import SqliteEventLog
+from shared.events import PartitionProgress, decode, encode
 from shared.governance.spend_view import Spend
 from shared.topics import SPEND, USAGE, partition_for
 from tests.support.budget_member import BudgetMember, budget_member
 from tests.support.crashing_log import Crash, CrashingLog, CrashMoment
 from tests.support.eventually import eventually
-from tests.support.usage import UsageProducer, ended, started
+from tests.support.usage import BASE_MS, KEY_ID, UsageProducer, ended, started
 
 REQUESTS = 40
+PLACE = partition_for(KEY_ID, 2)
 
 
 async def traffic(producer: UsageProducer, first: int, last: int) -> None:
@@ -87,6 +91,61 @@ async def test_the_spend_topic_decides_where_to_go_on_not_the_committed_offset(l
         assert {one.next_offset for one in second.consumer.owned.values()} == set(ends.values())
         assert all(one.ledger.epoch >= 2 for one in second.consumer.owned.values())
         await settled_at(second, truth(REQUESTS))
+
+
+async def told_progress(log: EventLog) -> list[PartitionProgress]:
+    end = (await log.end_offsets(SPEND))[PLACE]
+    records: list[Record] = [r for batch in [b async for b in log.read(SPEND, PLACE, 0, end)] for r in batch]
+    events = [decode(record.value or b"") for record in records if record.key == "progress"]
+    return [event for event in events if isinstance(event, PartitionProgress)]
+
+
+async def test_counters_are_not_called_fresh_while_a_backlog_waits(log: EventLog) -> None:
+    producer = UsageProducer(log)
+    starts = [started(f"r{number}") for number in range(1_500)]
+    await producer.send(*starts, *(ended(start, cost_nanos=1) for start in starts))
+    last = (await log.end_offsets(USAGE))[PLACE] - 1
+
+    async with budget_member(log) as member:
+        await settled_at(member, Spend(1_500, 0, 1_500, 22_500, 0))
+        await eventually(lambda: member.feed.view.age_ms(BASE_MS + 1_000) == 0)
+
+    told = await told_progress(log)
+    behind = [progress for progress in told if 0 <= progress.through_offset < last]
+    assert behind
+    assert max(progress.at_ms for progress in behind) <= BASE_MS + 100  # the time of the last event
+    assert told[-1].at_ms > BASE_MS + 100
+
+
+async def test_a_usage_topic_that_was_made_anew_stops_the_service_loudly(log: EventLog) -> None:
+    counted = PartitionProgress(
+        partition=PLACE, epoch=3, through_offset=50, at_ms=BASE_MS, event_time_ms=BASE_MS
+    )
+    await log.append([NewRecord(SPEND, PLACE, "progress", encode(counted))])
+    await UsageProducer(log).send(started("r1"))
+
+    async with budget_member(log) as member:
+        await eventually(member.task.done)
+        with pytest.raises(StateLost, match="ends at offset 1, but .* up to 50"):
+            await member.task
+
+
+async def test_a_request_older_than_the_usage_topic_keeps_its_money_and_no_owner_from_starting(
+    log: SqliteEventLog,
+) -> None:
+    producer = UsageProducer(log)
+    await producer.send(started("r1"))
+    async with budget_member(log) as first:
+        await settled_at(first, Spend(0, 1_000, 0, 0, 0))
+    assert log.upkeep is not None
+    assert await log.upkeep.round() > 0
+
+    async with budget_member(log) as second:
+        start = started("r2")
+        await producer.send(start, ended(start, cost_nanos=5))
+        await settled_at(second, Spend(5, 1_000, 1, 15, 0))
+
+    assert (await told_progress(log))[-1].open_offsets == ()
 
 
 async def test_two_instances_share_partitions_and_hand_over_exactly(log: EventLog) -> None:

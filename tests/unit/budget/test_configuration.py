@@ -206,6 +206,21 @@ def test_a_key_made_through_the_api_is_not_taken_over() -> None:
         world.changes_to(desired(WHOLE))
 
 
+def test_metadata_that_yaml_can_write_and_json_cannot_is_asked_for_as_json_keeps_it() -> None:
+    text = f"virtual_keys: [{{name: a, key: {KEY}, metadata: {{seats: {{1: ada, 2: bob}}}}}}]"
+    world = World()
+
+    world.bring_to(desired(text))
+
+    assert world.state.keys[key_id("a")].metadata == {"seats": {"1": "ada", "2": "bob"}}
+    assert world.changes_to(desired(text)) == []
+
+
+def test_metadata_that_no_json_can_hold_is_refused_with_its_place() -> None:
+    with pytest.raises(ConfigurationError, match=r"virtual_keys\[0\]\.metadata must hold only what JSON can"):
+        desired(f"virtual_keys: [{{name: a, key: {KEY}, metadata: {{share: .nan}}}}]")
+
+
 def test_a_route_has_targets_with_weights_and_an_alias_is_a_route_with_one() -> None:
     found = desired(WHOLE).routes
 

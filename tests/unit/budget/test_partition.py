@@ -1,4 +1,4 @@
-"""Batches of an owned partition, and the fence against earlier owners."""
+"""Batches of an owned partition, and what it makes of others that write to it."""
 
 from services.budget.partition import OwnedPartition
 from shared.events import (
@@ -9,6 +9,8 @@ from shared.events import (
     decode,
 )
 from shared.governance.ledger import PartitionLedger
+
+NOW_MS = 5_000
 
 
 def started(number: int = 1, budget: str = "b") -> RequestStarted:
@@ -36,7 +38,7 @@ def counter_at(epoch: int, through: int) -> CounterPublished:
 
 def test_a_batch_holds_what_changed_and_ends_with_its_progress() -> None:
     one = owned()
-    one.fold(0, "p", 1, started())
+    one.fold(0, "p", 1, started(), NOW_MS)
 
     records = one.batch(5_000)
 
@@ -44,14 +46,27 @@ def test_a_batch_holds_what_changed_and_ends_with_its_progress() -> None:
     counter, progress = (decode(record.value or b"") for record in records)
     assert isinstance(counter, CounterPublished) and counter.buckets[0].reserved_nanos == 100
     assert isinstance(progress, PartitionProgress)
-    assert (progress.through_offset, progress.open_offsets, progress.at_ms) == (0, (0,), 5_000)
+    assert (progress.through_offset, progress.open_offsets) == (0, (0,))
+
+
+def test_progress_is_as_of_the_newest_event_folded_unless_the_log_holds_no_more() -> None:
+    one = owned()
+    one.fold(0, "p", 1, started(), NOW_MS)
+    behind = decode(one.batch(NOW_MS)[-1].value or b"")
+    one.acknowledge(1.0)
+
+    one.complete_at_ms = NOW_MS
+    level = decode(one.batch(NOW_MS)[-1].value or b"")
+
+    assert isinstance(behind, PartitionProgress) and isinstance(level, PartitionProgress)
+    assert (behind.at_ms, level.at_ms) == (started().at_ms, NOW_MS)
 
 
 def test_the_same_batch_is_given_until_it_is_acknowledged() -> None:
     one = owned()
-    one.fold(0, "p", 1, started(1, "b"))
+    one.fold(0, "p", 1, started(1, "b"), NOW_MS)
     first = one.batch(5_000)
-    one.fold(1, "p", 2, started(2, "c"))
+    one.fold(1, "p", 2, started(2, "c"), NOW_MS)
 
     assert one.batch(6_000) is first
     assert one.published_offset == 0
@@ -68,22 +83,23 @@ def test_a_heartbeat_carries_progress_alone() -> None:
     assert [record.key for record in one.batch(6_000)] == ["progress"]
 
 
-def test_a_late_record_of_an_earlier_owner_is_overruled() -> None:
+def test_a_record_that_is_folded_less_far_is_overruled() -> None:
     one = owned(epoch=2)
-    one.fold(0, "p", 1, started())
+    one.fold(7, "p", 1, started(), NOW_MS)
     one.batch(5_000)
     one.acknowledge(1.0)
 
-    assert one.observe(51, counter_at(epoch=1, through=99))
+    assert not one.observe(50, counter_at(epoch=2, through=7))
+    assert one.observe(51, counter_at(epoch=1, through=6))
 
     assert one.is_dirty
     assert [record.key for record in one.batch(6_000)] == ["counter/b", "progress"]
 
 
-def test_a_record_of_a_twin_with_the_same_epoch_that_goes_backwards_is_overruled() -> None:
+def test_its_own_record_is_overruled_when_another_owner_was_further() -> None:
     one = owned(epoch=2)
 
-    assert not one.observe(51, counter_at(epoch=2, through=10))
+    assert not one.observe(51, counter_at(epoch=1, through=10))
     assert one.observe(52, counter_at(epoch=2, through=9))
 
 

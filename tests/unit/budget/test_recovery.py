@@ -1,5 +1,6 @@
 """Reading back what an earlier owner published."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,13 +23,20 @@ def progress(epoch: int, through: int) -> PartitionProgress:
     return PartitionProgress(partition=3, epoch=epoch, through_offset=through, at_ms=0, event_time_ms=0)
 
 
-def test_the_highest_epoch_wins_over_a_later_record_of_an_earlier_owner() -> None:
+@pytest.mark.parametrize(("further", "less"), [(1, 2), (2, 1)])
+def test_what_is_folded_furthest_wins_whoever_wrote_last(further: int, less: int) -> None:
     snapshot = SpendSnapshot()
-    for event in (counter(1, 5), counter(2, 9), progress(2, 9), counter(1, 7), progress(1, 7)):
+    for event in (
+        counter(1, 5),
+        counter(further, 9),
+        progress(further, 9),
+        counter(less, 7),
+        progress(less, 7),
+    ):
         snapshot.add(record(event))
 
-    assert snapshot.counters["b"] == counter(2, 9)
-    assert snapshot.progress == progress(2, 9)
+    assert snapshot.counters["b"] == counter(further, 9)
+    assert snapshot.progress == progress(further, 9)
 
 
 def test_a_newest_state_that_is_not_the_last_record_must_be_written_again() -> None:

@@ -30,9 +30,10 @@ from shared.events import (
     UsageRecorded,
 )
 from shared.governance.model import Budget, PriceOverride, VirtualKey
-from shared.governance.reservation import CompletionEstimates
+from shared.governance.reservation import MIN_SAMPLES, CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.pricing.book import PriceBook
+from shared.pricing.model import ModelPrice, rates
 from shared.settings import Settings
 from tests.support.asgi import Sent, incoming_of
 from tests.support.gateway import DEMO, MOCK_PRICE, budget, mock_cost, mock_provider, virtual_key
@@ -202,6 +203,36 @@ def test_a_request_that_cannot_fit_is_refused_before_it_starts() -> None:
     assert desk.outbox.kept == []
 
 
+def test_what_several_answers_used_is_learned_of_each() -> None:
+    desk = Desk()
+    key, _ = governed(limit=10**15)
+    for _ in range(MIN_SAMPLES + 1):
+        exchange = desk.exchange(key)
+        exchange.body = parse_json(b'{"model":"m","messages":[],"n":4}')
+        desk.admit(exchange)
+        exchange.bill(Usage(Tokens(prompt=10, completion=400)))
+        desk.recorder.end(exchange)
+
+    last = desk.outbox.kept[-3]
+
+    assert isinstance(last, RequestStarted)
+    assert mock_cost(0, 400) <= last.reserved_nanos < mock_cost(0, 500)
+
+
+def test_a_large_ranking_holds_as_many_units_as_it_will_be_billed_for() -> None:
+    desk = Desk()
+    exchange = desk.exchange(governed(limit=10**15)[0])
+    exchange.operation = Operation.RERANK
+    exchange.body = parse_json(msgspec.json.encode({"model": "m", "query": "q", "documents": ["d"] * 250}))
+    exchange.price = ModelPrice(source="override", base=rates(), per_request_nanos=2_000_000)
+
+    desk.admit(exchange)
+
+    (started,) = desk.outbox.kept
+    assert isinstance(started, RequestStarted)
+    assert started.reserved_nanos == 3 * 2_000_000
+
+
 def test_an_unpriced_model_is_admitted_and_marked_so() -> None:
     desk = Desk()
     key, cap = governed()
@@ -225,6 +256,38 @@ def test_a_providers_own_cost_wins_over_the_price_book() -> None:
     exchange.bill(Usage(Tokens(prompt=10), cost_nanos=77))
 
     assert (exchange.cost.nanos, exchange.cost.basis) == (77, "provider")
+
+
+@pytest.mark.parametrize(
+    ("asked", "reserved", "served", "cost"),
+    [
+        ("", 100, "default", 5),
+        ("priority", 200, "priority", 10),
+        ("priority", 200, "default", 5),  # the provider had no room in it
+        ("flex", 100, "flex", 3),  # it may serve it as standard all the same
+    ],
+)
+def test_a_service_tier_is_reserved_if_dearer_and_billed_as_served(
+    asked: str, reserved: int, served: str, cost: int
+) -> None:
+    def price(nanos: int, **more: Any) -> ModelPrice:
+        return ModelPrice(source="genai-prices", base=rates(output_nanos=nanos), **more)
+
+    desk = Desk()
+    exchange = desk.exchange(governed()[0])
+    body = {"model": "m", "messages": [], "max_tokens": 100, "service_tier": asked}
+    exchange.body = parse_json(msgspec.json.encode(body))
+    exchange.price = price(1_000_000, service_tiers={"priority": price(2_000_000), "flex": price(500_000)})
+
+    desk.admit(exchange)
+    exchange.bill(Usage(Tokens(completion=5), service_tier=served))
+    desk.recorder.end(exchange)
+
+    started, usage, logged = desk.outbox.kept
+    assert isinstance(started, RequestStarted) and isinstance(usage, UsageRecorded)
+    assert isinstance(logged, RequestLogged)
+    assert (started.reserved_nanos, usage.cost_nanos, usage.service_tier) == (reserved, cost, served)
+    assert logged.service_tier == served
 
 
 def test_a_full_spool_refuses_keys_that_deny() -> None:

@@ -16,9 +16,11 @@ from shared.events import (
 from shared.governance.ledger import (
     ABANDONED_KEEP_MS,
     PRODUCER_KEEP_MS,
+    PRODUCERS_KEPT,
     RETRY_INTERVAL_MS,
     PartitionLedger,
 )
+from shared.governance.windows import DAY_MS, HOUR_MS
 
 T = 1_764_547_200_000
 FOREVER = Charge("bud", 0, 0)
@@ -126,16 +128,79 @@ def test_a_replay_moves_the_offset_and_nothing_else() -> None:
     assert ledger.progress(T).through_offset == 2
 
 
-def test_a_producer_is_forgotten_after_its_keep_time_in_event_time() -> None:
+def test_a_producer_is_forgotten_after_its_keep_time_once_there_are_many_others() -> None:
     ledger = PartitionLedger(0)
-    ledger.apply(0, "gw-1", 4, ended("r1"))
-    ledger.apply(1, "gw-2", 0, ended("r2", at_ms=T + PRODUCER_KEEP_MS))
+    ledger.apply(0, "gw-old", 4, ended("r1"))
+    late = T + PRODUCER_KEEP_MS + 1
+    for number in range(PRODUCERS_KEPT - 1):
+        ledger.apply(number + 1, f"gw-{number}", 0, ended(f"r-{number}", at_ms=late))
     still_known = ledger.progress(T).producers
 
-    ledger.apply(2, "gw-2", 1, ended("r3", at_ms=T + PRODUCER_KEEP_MS + 1))
+    ledger.apply(100, "gw-new", 0, ended("r3", at_ms=late))
 
-    assert set(still_known) == {"gw-1", "gw-2"}
-    assert ledger.progress(T).producers == {"gw-2": ProducerMark(1, T + PRODUCER_KEEP_MS + 1)}
+    assert still_known["gw-old"] == ProducerMark(4, T)
+    assert set(ledger.progress(T).producers) == (still_known.keys() | {"gw-new"}) - {"gw-old"}
+
+
+def test_many_producers_are_all_recognised_within_their_keep_time() -> None:
+    ledger = PartitionLedger(0)
+    for number in range(3 * PRODUCERS_KEPT):
+        ledger.apply(number, f"gw-{number}", 7, ended(f"r-{number}", at_ms=T + number))
+
+    ledger.apply(500, "gw-0", 7, ended("r-0", at_ms=T + PRODUCER_KEEP_MS))
+
+    assert only_bucket(ledger).requests == 3 * PRODUCERS_KEPT
+
+
+def test_a_replay_is_recognised_after_a_long_silence() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, ended("r1"))
+    ledger.apply(1, "gw-2", 0, ended("r2", at_ms=T + 3 * PRODUCER_KEEP_MS))
+
+    ledger.apply(2, "gw-1", 0, ended("r1"))
+
+    assert only_bucket(ledger).requests == 2
+
+
+def test_a_producer_is_recognised_however_wrong_its_clock_is() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, ended("r1"), now_ms=T)
+
+    ledger.apply(1, "gw-2", 4, ended("r2", at_ms=0), now_ms=T)
+    ledger.apply(2, "gw-2", 4, ended("r2", at_ms=0), now_ms=T)
+    ledger.apply(3, "gw-3", 0, ended("r3", at_ms=T + 10 * PRODUCER_KEEP_MS), now_ms=T)
+
+    assert only_bucket(ledger).requests == 3
+    assert ledger.progress(T).producers == {
+        name: ProducerMark(seq, T) for name, seq in (("gw-1", 0), ("gw-2", 4), ("gw-3", 0))
+    }
+
+
+def test_a_clock_that_runs_ahead_ends_no_window_for_others() -> None:
+    ledger = PartitionLedger(0)
+    this_hour = Charge("bud", T, T + 3 * HOUR_MS)
+    ledger.apply(0, "gw-1", 0, ended("r1", charge=this_hour), now_ms=T)
+
+    ledger.apply(1, "gw-2", 0, ended("r2", at_ms=T + 365 * DAY_MS), now_ms=T)
+    ledger.apply(2, "gw-1", 1, ended("r3", charge=this_hour), now_ms=T)
+
+    assert [(b.bucket_ms, b.settled_nanos) for b in ledger.counter("bud").buckets] == [(0, 40), (T, 80)]
+
+
+def test_an_owner_whose_own_clock_was_ahead_leaves_no_future_to_its_heir() -> None:
+    ledger = PartitionLedger(0)
+
+    ledger.restore([], [], progress(epoch=1, through_offset=9, event_time_ms=T + 365 * DAY_MS), now_ms=T)
+
+    assert ledger.event_time_ms == T
+
+
+def test_a_request_from_a_clock_that_runs_ahead_is_due_in_its_own_time_from_here() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started(at_ms=T + 365 * DAY_MS), now_ms=T)
+
+    assert ledger.due(T + 999) == []
+    assert len(ledger.due(T + 1000)) == 1
 
 
 def test_due_returns_each_late_request_again_only_after_the_retry_interval() -> None:
@@ -187,6 +252,18 @@ def test_a_late_true_end_corrects_the_abandonment_and_removes_it() -> None:
 
     assert only_bucket(ledger) == B(0, 0, settled_nanos=40, requests=1, tokens=7)
     assert ledger.take_abandoned() == ([], ["r1"])
+
+
+def test_an_end_that_comes_days_after_the_abandonment_corrects_it() -> None:
+    ledger = PartitionLedger(0)
+    ledger.apply(0, "gw-1", 0, started())
+    ledger.apply(1, "", 0, ledger.due(T + 1000)[0])
+    ledger.apply(2, "gw-2", 0, ended("r2", cost=1, at_ms=T + 6 * DAY_MS))
+    ledger.progress(T)
+
+    ledger.apply(3, "gw-1", 1, ended(cost=40))
+
+    assert only_bucket(ledger) == B(0, 0, settled_nanos=41, requests=2, tokens=14)
 
 
 def test_a_correction_in_the_same_batch_publishes_nothing_about_the_abandonment() -> None:
@@ -255,19 +332,19 @@ def test_a_published_counter_does_not_change_afterwards() -> None:
     assert published.buckets[0].reserved_nanos == 100
 
 
-def test_restore_takes_the_highest_epoch_and_rises_above_it() -> None:
+def test_restore_takes_what_is_folded_furthest_and_an_epoch_above_all() -> None:
     ledger = PartitionLedger(0)
-    zombie = CounterPublished(budget_id="bud", partition=0, epoch=3, through_offset=99, buckets=(B(0, 0, 1),))
-    newest = CounterPublished(budget_id="bud", partition=0, epoch=4, through_offset=10, buckets=(B(0, 0, 2),))
+    less = CounterPublished(budget_id="bud", partition=0, epoch=4, through_offset=10, buckets=(B(0, 0, 1),))
+    more = CounterPublished(budget_id="bud", partition=0, epoch=3, through_offset=12, buckets=(B(0, 0, 2),))
 
-    ledger.restore([newest, zombie], [], progress(epoch=4, through_offset=10))
+    ledger.restore([more, less], [], progress(epoch=3, through_offset=12))
 
     assert ledger.epoch == 5
     assert only_bucket(ledger).settled_nanos == 2
     assert ledger.take_changed() == []
 
 
-def test_a_counter_restored_ahead_of_the_progress_waits_there_until_the_fold_has_caught_up() -> None:
+def test_a_counter_restored_ahead_of_the_progress_takes_nothing_twice() -> None:
     ledger = PartitionLedger(0)
     ahead = CounterPublished(
         budget_id="bud", partition=0, epoch=1, through_offset=11, buckets=(B(0, 0, 80, 0, 2, 14),)
@@ -275,14 +352,14 @@ def test_a_counter_restored_ahead_of_the_progress_waits_there_until_the_fold_has
     ledger.restore([ahead], [], progress(epoch=1, through_offset=9))
 
     ledger.apply(10, "gw-1", 0, ended("r1"))
-    ledger.republish("bud")
-    held_back = ledger.take_changed()
+    through = ledger.counter("bud").through_offset
     ledger.apply(11, "gw-1", 1, ended("r2"))
-    caught_up = ledger.take_changed()
+    unchanged = ledger.take_changed()
     ledger.apply(12, "gw-1", 2, ended("r3"))
 
-    assert (held_back, caught_up) == ([], ["bud"])
+    assert (through, unchanged) == (11, [])
     assert only_bucket(ledger).settled_nanos == 120
+    assert ledger.take_changed() == ["bud"]
 
 
 def test_an_abandonment_beyond_the_restored_progress_is_made_again_by_the_fold() -> None:

@@ -57,15 +57,16 @@ def test_counters_take_effect_with_the_progress_that_covers_them() -> None:
     assert (before, settled(view)) == (0, 5)
 
 
-def test_a_counter_ahead_of_the_progress_keeps_waiting() -> None:
+def test_no_progress_takes_effect_that_a_counter_is_ahead_of() -> None:
     view = SpendView("me")
+    view.settle(0, 0, (NOW,), 2, 0)
 
     view.apply(counter(5, through=12))
-    view.apply(progress(through=11, epoch=2))
+    view.apply(progress(through=11, epoch=2, own_seq=0))
     before = settled(view)
-    view.apply(progress(through=12, epoch=2))
+    view.apply(progress(through=12, epoch=2, own_seq=0))
 
-    assert (before, settled(view)) == (0, 5)
+    assert (before, settled(view)) == (2, 5)
 
 
 def test_a_counter_replaces_the_one_before() -> None:
@@ -86,16 +87,32 @@ def test_partitions_are_added_up() -> None:
     assert settled(view) == 10
 
 
-def test_what_an_owner_of_an_older_epoch_writes_is_ignored() -> None:
+def test_what_is_folded_less_far_is_ignored_whoever_writes_it() -> None:
     view = SpendView("me")
     view.apply(counter(9, epoch=2, through=20))
     view.apply(progress(epoch=2, through=20))
 
-    view.apply(counter(5, epoch=1, through=30))
-    view.apply(progress(epoch=1, through=30, at_ms=T + 60_000))
+    for epoch in (1, 3):
+        view.apply(counter(5, epoch=epoch, through=19))
+        view.apply(progress(epoch=epoch, through=19, at_ms=T + 60_000))
 
     assert settled(view) == 9
     assert view.age_ms(T + 60_000) == 60_000
+
+
+def test_an_heir_that_begins_further_back_than_its_predecessor_ended_takes_nothing_away() -> None:
+    view = SpendView("me")
+    view.settle(0, 7, (NOW,), 4, 0)
+    view.apply(counter(9, epoch=1, through=20))
+    view.apply(progress(epoch=1, through=20, own_seq=7))
+
+    view.apply(counter(5, epoch=2, through=17))
+    view.apply(progress(epoch=2, through=17, own_seq=6))
+    behind = settled(view)
+    view.apply(counter(11, epoch=2, through=21))
+    view.apply(progress(epoch=2, through=21, own_seq=7))
+
+    assert (behind, settled(view)) == (9, 11)
 
 
 def test_own_records_count_until_the_progress_covers_them() -> None:

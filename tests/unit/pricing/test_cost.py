@@ -2,10 +2,11 @@ from fractions import Fraction
 from math import floor
 
 import hypothesis.strategies as st
+import msgspec
 from hypothesis import given
 
 from shared.events import Tokens
-from shared.pricing.cost import cost_nanos
+from shared.pricing.cost import MAX_COST_NANOS, cost_nanos
 from shared.pricing.model import ModelPrice, Tier, rates
 
 per_million = st.integers(0, 200_000_000_000)
@@ -18,6 +19,7 @@ rate_sets = st.builds(
     cache_write=st.none() | per_million,
     prompt_audio=st.none() | per_million,
     prompt_image=st.none() | per_million,
+    cache_write_1h=st.none() | per_million,
     completion_audio=st.none() | per_million,
     completion_image=st.none() | per_million,
     reasoning=st.none() | per_million,
@@ -43,6 +45,7 @@ usages = st.builds(
     completion=counts,
     cached_read=counts,
     cache_write=counts,
+    cache_write_1h=counts,
     reasoning=counts,
     prompt_audio=counts,
     prompt_image=counts,
@@ -50,6 +53,7 @@ usages = st.builds(
     completion_image=counts,
     images=st.integers(0, 10),
     searches=st.integers(0, 10),
+    search_units=st.integers(0, 5),
     characters=counts,
     audio_ms=st.integers(0, 10_000_000),
 )
@@ -63,9 +67,10 @@ def exact(price: ModelPrice, tokens: Tokens) -> Fraction:
         if tokens.prompt > tier.above_prompt_tokens:
             rate = tier.rates
     cached = min(tokens.cached_read, tokens.prompt)
-    written = min(tokens.cache_write, tokens.prompt - cached)
-    heard = min(tokens.prompt_audio, tokens.prompt - cached - written)
-    seen = min(tokens.prompt_image, tokens.prompt - cached - written - heard)
+    kept = min(tokens.cache_write_1h, tokens.cache_write, tokens.prompt - cached)
+    written = min(max(0, tokens.cache_write - tokens.cache_write_1h), tokens.prompt - cached - kept)
+    heard = min(tokens.prompt_audio, tokens.prompt - cached - kept - written)
+    seen = min(tokens.prompt_image, tokens.prompt - cached - kept - written - heard)
     thought = min(tokens.reasoning, tokens.completion)
     said = min(tokens.completion_audio, tokens.completion - thought)
     drawn = min(tokens.completion_image, tokens.completion - thought - said)
@@ -76,9 +81,10 @@ def exact(price: ModelPrice, tokens: Tokens) -> Fraction:
         Fraction(
             cached * rate.cached_read
             + written * rate.cache_write
+            + kept * rate.cache_write_1h
             + heard * rate.prompt_audio
             + seen * rate.prompt_image
-            + (tokens.prompt - cached - written - heard - seen) * rate.input
+            + (tokens.prompt - cached - written - kept - heard - seen) * rate.input
             + thought * rate.reasoning
             + said * rate.completion_audio
             + drawn * rate.completion_image
@@ -89,7 +95,7 @@ def exact(price: ModelPrice, tokens: Tokens) -> Fraction:
         + Fraction(audio_ms * price.per_audio_hour_nanos, 3_600_000)
         + tokens.images * price.per_image_nanos
         + tokens.searches * price.per_search_nanos
-        + price.per_request_nanos
+        + price.per_request_nanos * max(1, tokens.search_units)
     )
 
 
@@ -100,6 +106,15 @@ def test_the_cost_is_exact_and_rounded_half_up_once(price: ModelPrice, tokens: T
 
 def test_the_usual_case() -> None:
     assert cost_nanos(CHAT, Tokens(prompt=1000, completion=500)) == 150_000 + 300_000
+
+
+def test_nothing_costs_more_than_can_be_kept() -> None:
+    price = ModelPrice(
+        source="override", base=rates(input_nanos=10**18, output_nanos=10**18), per_image_nanos=10**18
+    )
+
+    assert cost_nanos(price, Tokens(images=10**12)) == MAX_COST_NANOS
+    assert cost_nanos(msgspec.structs.replace(price, per_image_nanos=0), Tokens(10**12)) == MAX_COST_NANOS
 
 
 def test_half_a_nano_dollar_is_rounded_up() -> None:

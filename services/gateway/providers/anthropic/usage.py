@@ -2,7 +2,7 @@
 
 import msgspec
 
-from services.gateway.providers.usage import Usage
+from services.gateway.providers.usage import Usage, tier_of
 from shared.events import Tokens
 
 
@@ -15,6 +15,10 @@ class CacheCreation(msgspec.Struct):
     ephemeral_1h_input_tokens: int | None = None
 
 
+class ServerTools(msgspec.Struct):
+    web_search_requests: int | None = None
+
+
 class Counts(msgspec.Struct):
     """The `usage` of a message; in a stream the later one has what changed."""
 
@@ -24,7 +28,9 @@ class Counts(msgspec.Struct):
     cache_read_input_tokens: int | None = None
     cache_creation: CacheCreation | None = None
     output_tokens_details: OutputDetails | None = None
+    server_tool_use: ServerTools | None = None
     service_tier: str | None = None
+    speed: str | None = None
 
     def updated(self, later: "Counts") -> "Counts":
         """These counts with everything that `later` says."""
@@ -38,6 +44,7 @@ class Counts(msgspec.Struct):
         write = max(_count(self.cache_creation_input_tokens), parts)
         read = _count(self.cache_read_input_tokens)
         details = self.output_tokens_details or OutputDetails()
+        tools = self.server_tool_use or ServerTools()
         return Usage(
             Tokens(
                 prompt=_count(self.input_tokens) + read + write,
@@ -46,7 +53,10 @@ class Counts(msgspec.Struct):
                 cache_write=write,
                 cache_write_1h=_count(created.ephemeral_1h_input_tokens),
                 reasoning=_count(details.thinking_tokens),
-            )
+                searches=_count(tools.web_search_requests),
+            ),
+            # of their tiers only the fast mode has a price of its own
+            service_tier=tier_of(self.speed or ""),
         )
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from services.gateway.providers.gemini.thinking import generation_of
 from services.gateway.providers.gemini.wire import Grounding, ModalityCount, UsageMetadata
-from services.gateway.providers.usage import Usage
+from services.gateway.providers.usage import Usage, tier_of
 from shared.events import Tokens
 
 FINISH_REASONS: Final[Mapping[str, str]] = {
@@ -26,6 +26,7 @@ FINISH_REASONS: Final[Mapping[str, str]] = {
     "PUP_LIMITED_DISABLED": "content_filter",
 }
 UNSPECIFIED: Final = "FINISH_REASON_UNSPECIFIED"
+_ON_DEMAND: Final = "ON_DEMAND_"
 
 
 def finish_reason_of(reason: str, *, calls_tools: bool) -> str:
@@ -52,7 +53,9 @@ def usage_of(counts: UsageMetadata, *, images: int = 0, searches: int = 0) -> Us
             completion_image=tokens_of("IMAGE", counts.candidates_tokens_details),
             images=images,
             searches=searches,
-        )
+            prompt_image=tokens_of("IMAGE", counts.prompt_tokens_details),
+        ),
+        service_tier=tier_of(counts.service_tier or counts.traffic_type.removeprefix(_ON_DEMAND)),
     )
 
 

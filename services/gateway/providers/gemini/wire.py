@@ -85,6 +85,8 @@ class ModalityCount(msgspec.Struct, rename="camel"):
 
 
 class UsageMetadata(msgspec.Struct, rename="camel"):
+    """`service_tier` is the Gemini API's, `traffic_type` Vertex AI's word for the same."""
+
     prompt_token_count: int = 0
     candidates_token_count: int = 0
     thoughts_token_count: int = 0
@@ -94,6 +96,8 @@ class UsageMetadata(msgspec.Struct, rename="camel"):
     prompt_tokens_details: list[ModalityCount] = []
     cache_tokens_details: list[ModalityCount] = []
     candidates_tokens_details: list[ModalityCount] = []
+    service_tier: str = ""
+    traffic_type: str = ""
 
 
 class PromptFeedback(msgspec.Struct, rename="camel"):

@@ -5,6 +5,7 @@ Only the last event is read and written anew, for its usage and cost. The rest p
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -42,8 +43,13 @@ class _Part(msgspec.Struct):
     refusal: str = ""
 
 
+class _Action(msgspec.Struct):
+    type: str = ""
+
+
 class _Item(msgspec.Struct):
     type: str = ""
+    action: msgspec.Raw = msgspec.Raw(b"null")
     content: list[_Part] | None = None
     summary: list[_Part] | None = None
     arguments: str | None = None
@@ -56,12 +62,22 @@ class Outcome(msgspec.Struct):
     incomplete_details: _Incomplete | None = None
     output: list[_Item] = []
     usage: msgspec.Raw = msgspec.Raw(b"null")
-    error: msgspec.Raw = msgspec.Raw(b"null")
     service_tier: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
     @property
     def reported(self) -> Usage | None:
-        return at_tier(read_usage(bytes(self.usage)), self.service_tier)
+        """What the provider says was used; None when it does not say."""
+        usage = read_usage(bytes(self.usage))
+        if usage is None:
+            return None
+        tokens = msgspec.structs.replace(usage.tokens, searches=self._searches)
+        return at_tier(replace(usage, tokens=tokens), self.service_tier)
+
+    @property
+    def _searches(self) -> int:
+        """Calls of the provider's own search that are billed: opening a page that was found is not."""
+        return sum(item.type == "web_search_call" and _is_search(bytes(item.action)) for item in self.output)
 
     @property
     def finish_reason(self) -> str:
@@ -85,6 +101,16 @@ class Outcome(msgspec.Struct):
 
 
 outcome_decoder: Final = msgspec.json.Decoder(Outcome)
+_action: Final = msgspec.json.Decoder(_Action | None)
+
+
+def _is_search(action: bytes) -> bool:
+    """Older servers do not say what a call did: all there was to do was to search."""
+    try:
+        known = _action.decode(action)
+    except msgspec.DecodeError:
+        return False  # an action of another tool
+    return known is None or known.type == "search"
 
 
 def adjust_responses(dialect: str, model: str, body: JsonBody) -> Adjusted:
