@@ -33,6 +33,9 @@ USER_MAX_CHARS: Final = 64
 STREAM_OPTIONS: Final = b'{"include_usage":true}'
 _CHAT: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _OPENAIS_MODELS: Final = frozenset({"openai", "azure", COMPATIBLE})
+_CHOOSE_MODELS: Final = frozenset({"openrouter", COMPATIBLE})
+"""Servers that may go to other models than the one asked for, when the body says so."""
+_OTHER_MODELS: Final = ("models", "preset")
 _NOTHING_ASKED: Final[tuple[Any, ...]] = (None, False, 0, [], "", {})
 _USUAL: Final[Mapping[str, Any]] = MappingProxyType({"modalities": ["text"], "response_format": "json"})
 """Values of parameters that are refused otherwise: what they say happens anyway."""
@@ -80,6 +83,8 @@ def adjust(name: str, operation: Operation, model: str, body: ParsedBody) -> Adj
     result.changes["model"] = body.encoded(model)
     if "user" in body and len(body.user) > USER_MAX_CHARS:
         result.leave_out("user")
+    if name in _CHOOSE_MODELS:
+        _refuse_other_models(body)
     spoken = dialect(name)
     if operation in _CHAT and isinstance(body, JsonBody):
         _adjust_chat(name, spoken, operation, model, body, result)
@@ -111,6 +116,16 @@ def _adjust_chat(
     if name == "mistral":
         _write_otherwise(body, result)
     _adjust_stream_options(spoken, body, result)
+
+
+def _refuse_other_models(body: ParsedBody) -> None:
+    """A key is allowed the model that it names, and pays its price: no field may lead the provider to another."""
+    for name in _OTHER_MODELS:
+        if name in body and not _asks_for_nothing(name, body):
+            raise BadRequest(
+                f"`{name}` is not passed on to providers: name the models to fall back on in `fallbacks`.",
+                param=name,
+            )
 
 
 def _adjust_fields(fields: Fields, body: ParsedBody, result: Adjusted) -> None:

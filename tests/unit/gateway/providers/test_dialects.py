@@ -153,6 +153,21 @@ def test_instructions_are_the_systems_where_nobody_knows_developers(kind: str) -
     assert built({"messages": CONVERSATION}, kind=kind)[0]["messages"][0]["role"] == "system"
 
 
+@pytest.mark.parametrize("name", ["models", "preset"])
+@pytest.mark.parametrize(
+    "operation", [Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.RESPONSES]
+)
+@pytest.mark.parametrize(("kind", "base_url"), [("openrouter", ""), ("openai", "http://127.0.0.1:9000/v1")])
+def test_no_field_leads_a_provider_to_a_model_that_the_key_was_not_checked_for(
+    kind: str, base_url: str, operation: Operation, name: str
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        built({name: ["openai/o1-pro"]}, kind=kind, base_url=base_url, operation=operation)
+
+    assert refused.value.param == name
+    assert "fallbacks" in refused.value.message
+
+
 def test_messages_that_are_none_are_refused() -> None:
     with pytest.raises(BadRequest) as refused:
         built({"messages": ["developer"]}, kind="groq")
