@@ -10,8 +10,9 @@ from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.estimate import estimate_prompt, spoken_tokens
 from services.gateway.providers.operations import Operation
 from services.gateway.recording import Recorder
-from shared.events import Tokens
+from shared.events import Charge, Tokens
 from shared.governance.admission import Refused, decide
+from shared.governance.model import VirtualKey
 from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.pricing.cost import cost_nanos
@@ -46,16 +47,28 @@ class Admission:
         prompt = estimate_prompt(exchange.operation, body)
         nanos = self._expected_nanos(exchange, body, prompt)
         key = exchange.key
+        charges = self._charges(key, nanos, now_ms)
+        if key.budgets and self._view.age_ms(now_ms) > self._stale_after_ms:
+            self._metrics.unverified.inc()
+        reservation = Reservation(nanos, charges, prompt)
+        self._recorder.start(exchange, reservation)
+        return reservation
+
+    def check(self, exchange: Exchange) -> None:
+        """Whether the key may spend anything at all: asked before work is done that `admit` needs. Holds nothing.
+
+        Raises ClientError: budget_exceeded, budget_reserved or spend_unverifiable.
+        """
+        self._charges(exchange.key, 0, exchange.incoming.received_ms)
+
+    def _charges(self, key: VirtualKey, nanos: int, now_ms: int) -> tuple[Charge, ...]:
+        """What the request is charged to. Raises ClientError when it may not be sent."""
         decision = decide(self._view, key, nanos, now_ms, stale_after_ms=self._stale_after_ms)
         if isinstance(decision, Refused):
             raise ClientError(
                 decision.code, decision.message, status=decision.status, retry_after_s=decision.retry_after_s
             )
-        if key.budgets and self._view.age_ms(now_ms) > self._stale_after_ms:
-            self._metrics.unverified.inc()
-        reservation = Reservation(nanos, decision.charges, prompt)
-        self._recorder.start(exchange, reservation)
-        return reservation
+        return decision.charges
 
     def _expected_nanos(self, exchange: Exchange, body: ParsedBody, prompt: Tokens) -> int:
         """What the request will probably cost at the dearest model that it may come to; 0 where no price is known."""

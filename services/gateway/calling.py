@@ -19,6 +19,7 @@ from typing import Final
 
 from services.gateway.catalogue import Route
 from services.gateway.circuits import Circuits
+from services.gateway.client_watch import ClientWatch
 from services.gateway.credentials import Credentials
 from services.gateway.errors import ClientError
 from services.gateway.exchange import Exchange
@@ -55,7 +56,10 @@ LATE_S: Final = 0.5
 
 
 class Caller:
-    """`now` is the loop's clock in seconds; `request_timeout_s` holds for all calls of a request together."""
+    """`now` is the loop's clock in seconds; `request_timeout_s` holds for all calls of a request together.
+
+    `permit` raises ClientError when nothing may be fetched for this request, which is not admitted yet.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Caller:
         now: Callable[[], float],
         request_timeout_s: float,
         fetch: Fetch,
+        permit: Callable[[Exchange], None],
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -76,6 +81,7 @@ class Caller:
         self._now = now
         self._request_timeout_s = request_timeout_s
         self._fetch = fetch
+        self._permit = permit
         self._sleep = sleep
         self._jitter = jitter
         self._budgets: dict[str, RetryBudget] = {}
@@ -182,9 +188,13 @@ class Caller:
         return Call(route, prepared, chosen.name)
 
     async def _fetched(self, exchange: Exchange, urls: Sequence[str]) -> Mapping[str, Fetched]:
-        """What these addresses hold, fetched once for all candidates. Raises BadRequest."""
+        """What these addresses hold, fetched once for all candidates. Raises BadRequest, ClientError or ClientGone."""
         missing = [url for url in urls if url not in exchange.fetched]
-        if missing:
+        if missing and exchange.reservation is None:
+            self._permit(exchange)
+            with ClientWatch(exchange.incoming.receive):
+                exchange.fetched.update(await self._fetch(missing))
+        elif missing:
             exchange.fetched.update(await self._fetch(missing))
         return exchange.fetched
 

@@ -101,6 +101,7 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
             loop.time,
             settings.request_timeout,
             fetcher.fetch,
+            admission.check,
         )
         drain = Drain(
             lambda: "" if governance.failure is None and spend.failure is None else "a follower stopped"

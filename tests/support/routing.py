@@ -163,6 +163,7 @@ class World:
             lambda: self.clock.now,
             request_timeout_s,
             _fetch_nothing,
+            lambda exchange: None,
             sleep=self.clock.sleep,
             jitter=lambda: 1.0,
         )

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.fetch import Address, Allowed, Fetcher, is_public
 from shared.governance.model import Credential, Provider
-from tests.support.gateway import running_gateway
+from tests.support.gateway import budget, running_gateway, virtual_key
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
@@ -168,21 +168,43 @@ async def test_a_name_that_leads_inside_is_refused_before_any_connection(tmp_pat
         assert "it is not a public address" in await refused(fetcher, f"{base}/a")
 
 
-async def test_a_gateway_does_not_fetch_inner_addresses_for_its_clients(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+INNER_IMAGE = {"type": "image_url", "image_url": {"url": "https://169.254.169.254/latest/meta-data"}}
+SHOWN_TO_GEMINI = {
+    "model": "gemini/gemini-2.5-flash",
+    "messages": [{"role": "user", "content": [INNER_IMAGE]}],
+}
+
+
+@pytest.fixture
+def gemini(monkeypatch: pytest.MonkeyPatch) -> Provider:
+    """It must be given the bytes of pictures."""
     monkeypatch.setenv("GOOGLE_KEY", "key")
-    provider = Provider(
+    return Provider(
         name="gemini",
         type="gemini",
         base_url="http://127.0.0.1:9",
         credentials=(Credential(name="main", env="GOOGLE_KEY"),),
         models=("gemini-2.5-flash",),
     )
-    image = {"type": "image_url", "image_url": {"url": "https://169.254.169.254/latest/meta-data"}}
-    async with running_gateway(tmp_path, provider) as gateway:
-        body = {"model": "gemini/gemini-2.5-flash", "messages": [{"role": "user", "content": [image]}]}
-        async with gateway.http.post("/v1/chat/completions", json=body) as response:
+
+
+async def test_a_gateway_does_not_fetch_inner_addresses_for_its_clients(
+    tmp_path: Path, gemini: Provider
+) -> None:
+    async with running_gateway(tmp_path, gemini) as gateway:
+        async with gateway.http.post("/v1/chat/completions", json=SHOWN_TO_GEMINI) as response:
             answer = await response.json()
         assert (response.status, answer["error"]["param"]) == (400, "messages")
         assert "not a public address" in answer["error"]["message"]
+
+
+async def test_nothing_is_fetched_for_a_key_whose_budget_is_gone(tmp_path: Path, gemini: Provider) -> None:
+    secret, spent = virtual_key(budgets=(budget(0),))
+    headers = {"authorization": f"Bearer {secret}"}
+    async with running_gateway(tmp_path, gemini, spent) as gateway:
+        async with gateway.http.post(
+            "/v1/chat/completions", json=SHOWN_TO_GEMINI, headers=headers
+        ) as response:
+            answer = await response.json()
+        # Had the address been looked at, it would have been what is complained of.
+        assert (response.status, answer["error"]["code"]) == (402, "budget_exceeded")
