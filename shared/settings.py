@@ -67,7 +67,8 @@ class Settings(BaseSettings):
     secret_key: SecretStr = SecretStr("")
     """32 bytes in base64 that seal provider credentials and sign sessions."""
     require_virtual_key: bool = False
-    cors_allowed_origins: CommaList = ("*",)
+    cors_allowed_origins: Annotated[tuple[str, ...] | None, NoDecode] = None
+    """Origins of pages that may call `/v1`. Unset: any page with a virtual key, and pages of this machine without."""
     cors_allowed_headers: CommaList = DEFAULT_ALLOWED_HEADERS
 
     # limits and times of the data plane
@@ -120,8 +121,8 @@ class Settings(BaseSettings):
 
     @field_validator("cors_allowed_origins")
     @classmethod
-    def _origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        for value in values:
+    def _origins(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for value in values or ():
             if value not in (ANY, "null") and not _ORIGIN.fullmatch(value):
                 raise ValueError(f"{value!r} is no origin, such as https://chat.example.com, and not *")
         return values

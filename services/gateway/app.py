@@ -20,7 +20,7 @@ from services.gateway.routes.health import Health
 from services.gateway.routes.inference import Inference
 from services.gateway.routes.models import Models
 from shared.ids import new_id
-from shared.settings import Settings
+from shared.settings import ANY, Settings
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -121,7 +121,9 @@ class GatewayApp:
 def build_app(endpoints: Endpoints, models: Models, metrics: GatewayMetrics, settings: Settings) -> Cors:
     """The whole app, CORS included."""
     app = GatewayApp(endpoints, models.one, metrics)
-    return Cors(app, settings.cors_allowed_origins, settings.cors_allowed_headers)
+    origins = settings.cors_allowed_origins
+    # Unset: any page may try; `Authenticator` wants a key of those of other machines.
+    return Cors(app, (ANY,) if origins is None else origins, settings.cors_allowed_headers)
 
 
 def _collapsed(path: str) -> str:

@@ -9,12 +9,13 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.settings import ANY
+
 EXPOSED_HEADERS: Final = (
     "x-request-id, x-finops-cost, x-finops-provider, x-finops-model, x-finops-dropped-params, retry-after"
 )
 MAX_AGE_S: Final = 600
 _METHODS: Final = b"GET, POST, OPTIONS"
-_ANY: Final = "*"
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -23,9 +24,9 @@ class Cors:
 
     def __init__(self, app: ASGIApp, origins: Sequence[str], headers: Sequence[str]) -> None:
         self._app = app
-        self._any_origin = _ANY in origins
+        self._any_origin = ANY in origins
         self._origins = frozenset(origin.rstrip("/").encode() for origin in origins)
-        self._any_header = _ANY in headers
+        self._any_header = ANY in headers
         self._headers = ", ".join(headers).encode()
         self._exposed = (b"access-control-expose-headers", EXPOSED_HEADERS.encode())
 

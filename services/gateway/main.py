@@ -68,7 +68,9 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
     credentials = Credentials(process_environment(), unsealer(settings))
     recorder = Recorder(outbox, view, estimates, metrics, settings, _gateway_id(settings), loop.time)
     admission = Admission(view, estimates, recorder, metrics, settings.spend_stale_after)
-    authenticator = Authenticator(state, required=settings.require_virtual_key)
+    authenticator = Authenticator(
+        state, required=settings.require_virtual_key, trusted_origins=settings.cors_allowed_origins or ()
+    )
 
     async with AsyncExitStack() as stack:
         channels = _channels(stack)

@@ -108,7 +108,7 @@ def test_what_is_right_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
 
     assert (settings.port, settings.config, settings.kafka_ca_file) == (0, None, None)
-    assert settings.cors_allowed_origins[1:] == ("http://localhost:3000", "null", "tauri://localhost")
+    assert (settings.cors_allowed_origins or ())[1:] == ("http://localhost:3000", "null", "tauri://localhost")
     assert settings.log_level == "debug"
     assert configuration_summary(settings).startswith("All right")
 

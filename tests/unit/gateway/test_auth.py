@@ -111,3 +111,48 @@ def test_revoked_and_expired_keys_are_refused() -> None:
             authenticator.authenticate({b"x-api-key": secret.encode()}, NOW)
         assert (caught.value.status, caught.value.code) == (401, code)
     assert authenticator.authenticate({b"x-api-key": fresh_secret.encode()}, NOW).id == fresh.id
+
+
+LOCAL_PAGES = [
+    "http://localhost:3000",
+    "http://127.0.0.1",
+    "https://[::1]:8443",
+    "http://chat.localhost:3000",
+]
+OTHER_PAGES = [
+    "https://evil.example",
+    "http://localhost.evil.example",
+    "http://127.0.0.1.evil.example",
+    "http://192.168.0.7:3000",
+    "null",
+    "",
+    "http://[",
+]
+
+
+@pytest.mark.parametrize("origin", LOCAL_PAGES)
+def test_pages_of_the_same_machine_are_anonymous_too(origin: str) -> None:
+    headers = {b"authorization": b"Bearer dummy", b"origin": origin.encode()}
+
+    assert Authenticator(GovernanceState(), required=False).authenticate(headers, NOW) is ANONYMOUS
+
+
+@pytest.mark.parametrize("origin", OTHER_PAGES)
+def test_a_page_of_another_site_spends_nothing_without_a_key(origin: str) -> None:
+    secret, key = virtual_key()
+    authenticator = Authenticator(state_with(key), required=False, trusted_origins=("https://chat.example",))
+
+    with pytest.raises(ClientError) as caught:
+        authenticator.authenticate({b"origin": origin.encode()}, NOW)
+
+    assert (caught.value.status, caught.value.code) == (401, "missing_api_key")
+    assert "FINOPS_CORS_ALLOWED_ORIGINS" in caught.value.message
+    with_key = {b"origin": origin.encode(), b"authorization": b"Bearer " + secret.encode()}
+    assert authenticator.authenticate(with_key, NOW).id == key.id
+
+
+@pytest.mark.parametrize("trusted", [("https://chat.example",), ("https://chat.example/",), ("*",)])
+def test_pages_that_the_settings_allow_are_anonymous(trusted: tuple[str, ...]) -> None:
+    authenticator = Authenticator(GovernanceState(), required=False, trusted_origins=trusted)
+
+    assert authenticator.authenticate({b"origin": b"https://chat.example"}, NOW) is ANONYMOUS
