@@ -85,8 +85,7 @@ class OpenAIRelay:
         rest = self._buffer.take()
         if self._plain:
             return self._stop(self._plain_error(rest))
-        # The last event may lack its empty line.
-        out = self._any_block(rest.rstrip(b"\r\n") + b"\n\n" if rest.strip() else rest)
+        out = self._any_block(_last_event(rest))
         if self.done:
             return out
         if not self._whole:
@@ -249,3 +248,19 @@ class OpenAIRelay:
             return unreadable_stream("it sent something else")
         self._reported = read_usage(bytes(fields.get("usage", b"")))
         return error_in(fields, named=False) or unreadable_stream("it sent a plain JSON answer")
+
+
+def _last_event(rest: bytes) -> bytes:
+    """What came after the last whole event. It may lack its empty line; one that was cut in its middle is nothing."""
+    data = data_of(rest)
+    if data is None:
+        return b"" if rest.strip() else rest
+    return rest.rstrip(b"\r\n") + b"\n\n" if data.strip() == b"[DONE]" or _is_json(data) else b""
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return False
+    return True

@@ -140,6 +140,15 @@ def test_a_usage_chunk_after_the_finish_counts_without_done() -> None:
     assert relay.usage().tokens.prompt == 99
 
 
+def test_nothing_is_given_of_an_event_that_was_cut_in_its_middle() -> None:
+    for place in range(len(WHOLE)):
+        out, relay = run(WHOLE[:place], send_usage=True)
+
+        assert not [event for event in events(out) if isinstance(event, str)], "what no client can read"
+        assert out.endswith(DONE)
+        assert (relay.error is None) is (relay.finish_reason == "stop")
+
+
 def test_the_last_event_may_lack_its_empty_line() -> None:
     out, _ = run((chunk("a") + chunk("", "stop")).removesuffix(b"\n\n"))
 
