@@ -33,6 +33,7 @@ _WITHOUT_EFFECT: Final[Mapping[str, tuple[Any, ...]]] = MappingProxyType(
 )
 """Values that say what happens anyway."""
 
+CACHING: Final = "cache_control"
 CHANGES_MEANING: Final = frozenset(
     {
         "n",
@@ -101,4 +102,15 @@ def fit(policy: Policy, chat: ChatRequest) -> Fit:
         result.drop(name)
     if any(message.name for message in chat.messages if message.role != "tool"):
         result.drop("messages.name")
+    if CACHING not in policy.keeps and _is_marked(chat):
+        result.drop(CACHING)  # such a provider caches by itself, or not at all
     return result
+
+
+def _is_marked(chat: ChatRequest) -> bool:
+    """Something in it carries a caching marker; one on the request itself is a parameter like any other."""
+    return any(
+        message.cache_control is not None
+        or any(getattr(part, CACHING, None) is not None for part in message.parts)
+        for message in chat.messages
+    ) or any(tool.cache_control is not None for tool in chat.tools or ())

@@ -42,8 +42,6 @@ Body = dict[str, Any]
 def chat_body(chat: ChatRequest, model: str, fetched: Mapping[str, Fetched]) -> tuple[Body, tuple[str, ...]]:
     """The body, and the names of what was left out. Raises BadRequest."""
     fitting = fit(_POLICY, chat)
-    if _is_marked(chat):
-        fitting.drop("cache_control")  # Gemini caches by itself
     contents = Contents(fetched, wants_signatures=generation_of(model) >= 3)
     contents.read(chat)
     body: Body = {"contents": contents.contents}
@@ -62,15 +60,6 @@ def chat_body(chat: ChatRequest, model: str, fetched: Mapping[str, Fetched]) -> 
     elif chat.service_tier not in (None, "auto", "default"):
         fitting.drop("service_tier")
     return body, fitting.dropped
-
-
-def _is_marked(chat: ChatRequest) -> bool:
-    """Something in it carries a caching marker; one on the request itself is a parameter like any other."""
-    return any(
-        message.cache_control is not None
-        or any(getattr(part, "cache_control", None) is not None for part in message.parts)
-        for message in chat.messages
-    ) or any(tool.cache_control is not None for tool in chat.tools or ())
 
 
 def _tools(chat: ChatRequest) -> list[Body]:

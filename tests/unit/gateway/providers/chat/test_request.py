@@ -68,6 +68,20 @@ def test_a_policy_keeps_drops_and_refuses() -> None:
         assert error.value.param == next(iter(refused))
 
 
+def test_caching_markers_are_left_out_by_name_wherever_they_stand() -> None:
+    marker = {"type": "ephemeral"}
+    part = {"type": "text", "text": "Long.", "cache_control": marker}
+    tool = {"type": "function", "function": {"name": "f"}, "cache_control": marker}
+    for fields in (
+        {"messages": [{"role": "user", "content": [part]}]},
+        {"messages": [{"role": "user", "content": "Long.", "cache_control": marker}]},
+        {"tools": [tool]},
+        {"cache_control": marker},
+    ):
+        assert fit(Policy("Nobody", frozenset({"tools"})), read(**fields)).dropped == ("cache_control",)
+        assert fit(Policy("Somebody", frozenset({"tools", "cache_control"})), read(**fields)).dropped == ()
+
+
 def test_budgets_and_efforts_under_all_their_names() -> None:
     assert read(reasoning={"effort": "high"}).effort == "high"
     assert read(reasoning={"enabled": False}).thinking_budget == 0
