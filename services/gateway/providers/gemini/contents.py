@@ -9,6 +9,7 @@ import msgspec
 from services.gateway.providers.chat.images import (
     Fetched,
     audio_media_type,
+    decoded,
     is_data_url,
     media_type_of,
     split_data_url,
@@ -133,6 +134,7 @@ class Contents:
                 return self._data(part.image_url.url, f"{where}.image_url.url")
             case AudioPart():
                 audio = part.input_audio
+                decoded(audio.data, f"{where}.input_audio.data")  # the whole request would be refused for it
                 return inline(audio_media_type(audio.format), audio.data)
             case FilePart():
                 return self._file(part, where)

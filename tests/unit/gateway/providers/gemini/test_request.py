@@ -62,7 +62,6 @@ def test_instructions_alone_are_the_question() -> None:
     assert body == {"contents": [{"role": "user", "parts": [{"text": "Say hi."}]}]}
 
 
-@pytest.mark.proves(provider="gemini", operation="chat", features=("images in", "documents in"))
 def test_pictures_recordings_and_documents() -> None:
     page = "https://example.com/a.png"
     body, _ = built(
@@ -89,6 +88,14 @@ def test_pictures_recordings_and_documents() -> None:
     )
     assert parts[2] == {"fileData": {"fileUri": "gs://bucket/cat.jpg", "mimeType": "image/jpeg"}}
     assert [part["inlineData"]["mimeType"] for part in parts[3:]] == ["audio/wav", "application/pdf"]
+
+
+def test_a_recording_that_is_no_base64_is_refused_by_its_place() -> None:
+    broken = {"type": "input_audio", "input_audio": {"data": "%", "format": "wav"}}
+    with pytest.raises(BadRequest) as refused:
+        built(messages=[{"role": "user", "content": [broken]}])
+
+    assert refused.value.param == "messages[0].content[0].input_audio.data"
 
 
 def test_only_what_google_does_not_read_itself_is_fetched() -> None:
@@ -140,7 +147,6 @@ def test_results_of_parallel_calls_stand_together() -> None:
         ),
     ],
 )
-@pytest.mark.proves(provider="gemini", operation="chat", features=("forced tool",))
 def test_tool_choice(choice: Any, expected: Any) -> None:
     body, _ = built(tools=[LOOK], tool_choice=choice)
 
@@ -243,7 +249,6 @@ def test_a_model_that_does_not_think_is_not_told_to(model: str) -> None:
     )
 
 
-@pytest.mark.proves(provider="gemini", operation="chat", features=("json mode",))
 def test_json_with_and_without_a_schema() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
