@@ -92,7 +92,6 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLAUDE_KEY", "anthropic-key")
 
 
-@pytest.mark.proves(provider="anthropic", operation="chat", features=("usage with cache",))
 async def test_a_chat_is_translated_recorded_and_priced(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         raw = await h.openai.chat.completions.with_raw_response.create(
@@ -115,7 +114,6 @@ async def test_a_chat_is_translated_recorded_and_priced(tmp_path: Path) -> None:
         assert (used.cost_nanos, used.cost_basis, logged.finish_reason) == (cost, "priced", "stop")
 
 
-@pytest.mark.proves(provider="anthropic", operation="chat", features=("stream", "tools", "reasoning"))
 async def test_a_stream_with_thoughts_and_calls_reads_like_openais(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         h.fake.events = events(
@@ -154,7 +152,6 @@ async def test_a_stream_with_thoughts_and_calls_reads_like_openais(tmp_path: Pat
         assert "Looking" in logged.response if isinstance(logged.response, str) else logged.response
 
 
-@pytest.mark.proves(provider="anthropic", operation="chat", features=("tools", "tool loop"))
 async def test_thoughts_keep_their_signatures_through_a_tool_round(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         h.fake.answer = message(
@@ -189,7 +186,6 @@ class City(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize("model", ["claude-opus-5", "claude-3-haiku-20240307"])
-@pytest.mark.proves(provider="anthropic", operation="chat", features=("json schema",))
 async def test_structured_output(tmp_path: Path, model: str) -> None:
     async with house(tmp_path) as h:
         native = model == "claude-opus-5"
@@ -208,7 +204,6 @@ async def test_structured_output(tmp_path: Path, model: str) -> None:
         assert ("tool_choice" in body) != native
 
 
-@pytest.mark.proves(provider="anthropic", operation="chat", features=("errors mapped", "error in 200"))
 async def test_errors_in_openais_shape(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         h.fake.failures = [(400, error("invalid_request_error", "max_tokens is too large"))]
@@ -226,7 +221,6 @@ async def test_errors_in_openais_shape(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["early", "break", "stall", "error"])
-@pytest.mark.proves(provider="anthropic", operation="chat", features=("cut stream",))
 async def test_a_broken_stream_ends_with_an_error_and_is_billed(tmp_path: Path, ending: Any) -> None:
     async with house(tmp_path) as h:
         h.fake.events = events(text("one two three four five six"), pieces=6)

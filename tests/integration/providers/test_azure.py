@@ -10,6 +10,7 @@ import pytest
 from shared.governance.model import Credential, PriceOverride, Provider
 from tests.support.gateway import running_gateway
 from tests.support.providers.azure import Asked, running_azure
+from tests.support.providers.script import Turn
 from tests.support.upstream.answers import PIXEL
 
 MODELS = {"gpt-4o": "prod-chat", "embedding": "vectors", "dall-e-3": "pictures", "whisper": "sound"}
@@ -17,7 +18,7 @@ PRICE = PriceOverride(
     model="azure/gpt-4o", input_per_million_nanos=1_000_000_000, output_per_million_nanos=2_000_000_000
 )
 CHAT: dict[str, Any] = {
-    "messages": [{"role": "user", "content": "mock(prompt=9; completion=3)"}],
+    "messages": [{"role": "user", "content": "hi"}],
     "temperature": 0.5,
     "tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}],
 }
@@ -55,10 +56,10 @@ def same_call(ours: Asked, theirs: Asked) -> None:
     assert ("authorization" in ours.headers) == ("authorization" in theirs.headers)
 
 
-@pytest.mark.proves(provider="azure", operation="chat")
 @pytest.mark.proves(provider="azure", operation="embeddings")
 async def test_the_same_call_as_the_vendors_client_makes(tmp_path: Path) -> None:
     async with running_azure() as (fake, url), running_gateway(tmp_path, azure(url), PRICE) as gateway:
+        fake.play(Turn(prompt=9, completion=3))
         async with vendors_client(url, "2024-10-21") as theirs, gateways_client(gateway.url) as ours:
             await theirs.chat.completions.create(model="prod-chat", **CHAT)
             answer = await ours.chat.completions.create(model="azure/gpt-4o", **CHAT)
@@ -75,16 +76,16 @@ async def test_the_same_call_as_the_vendors_client_makes(tmp_path: Path) -> None
         assert (logged.model, logged.cost_nanos, logged.cost_basis) == ("gpt-4o", 9_000 + 6_000, "priced")
 
 
-@pytest.mark.proves(provider="azure", operation="chat", features=("stream",))
 async def test_a_stream_begins_with_the_answer_and_is_priced(tmp_path: Path) -> None:
-    async with running_azure() as (_, url), running_gateway(tmp_path, azure(url), PRICE) as gateway:
+    async with running_azure() as (fake, url), running_gateway(tmp_path, azure(url), PRICE) as gateway:
+        fake.play(Turn(prompt=9, completion=3))
         async with gateways_client(gateway.url) as client:
             stream = await client.chat.completions.create(
                 model="azure/gpt-4o", stream=True, stream_options={"include_usage": True}, **CHAT
             )
             chunks = [chunk async for chunk in stream]
 
-        assert chunks[0].choices[0].delta.content
+        assert chunks[0].choices[0].delta.role == "assistant", "the verdict on the prompt stays here"
         assert chunks[-1].usage is not None and chunks[-1].usage.completion_tokens == 3
         (logged,) = await gateway.logged()
         assert (logged.cost_nanos, logged.finish_reason) == (15_000, "stop")

@@ -21,6 +21,7 @@ from shared.governance.model import Credential, PriceOverride, Provider
 from tests.support.gateway import RunningGateway, running_gateway, served
 from tests.support.providers.anthropic import FakeAnthropic, events, text, thinking
 from tests.support.providers.azure import running_azure
+from tests.support.providers.script import Turn
 from tests.support.targets import json_body
 from tests.support.upstream.app import Receive, Scope, Send
 
@@ -142,8 +143,9 @@ async def test_responses_are_asked_for_as_the_vendors_client_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_KEY", KEY)
-    asked: Any = {"input": "mock(prompt=9; completion=3)", "max_output_tokens": 50}
+    asked: Any = {"input": "Hello", "max_output_tokens": 50}
     async with running_azure() as (fake, url):
+        fake.play(Turn(text="Good morning.", prompt=9, completion=3))
         credential = Credential(name="main", env="AZURE_KEY", aliases={"gpt-5": "prod-chat"})
         provider = Provider(
             name="azure",
@@ -168,5 +170,5 @@ async def test_responses_are_asked_for_as_the_vendors_client_does(
     judge, sent, _ = fake.asked
     assert (sent.path, sent.version, sent.headers["api-key"]) == (judge.path, judge.version, KEY)
     assert sent.document == judge.document
-    assert answer.output_text == final.output_text == "word " * 3
+    assert answer.output_text == final.output_text == "Good morning."
     assert [event.tokens.completion for event in logged] == [3, 3]

@@ -70,7 +70,6 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             yield Stage(fake, gateway, client, provider)
 
 
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("usage with cache",))
 async def test_a_signed_chat_is_answered_and_priced(stage: Stage) -> None:
     stage.fake.replies.append(Reply(usage=CACHED))
 
@@ -86,7 +85,6 @@ async def test_a_signed_chat_is_answered_and_priced(stage: Stage) -> None:
     assert (logged.cost_nanos, logged.cost_basis) == (10_000 + 10_000, "priced")
 
 
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("stream",))
 async def test_a_stream_is_answered_and_priced(stage: Stage) -> None:
     stage.fake.replies.append(Reply([{"text": "one two three four five"}], usage=CACHED))
 
@@ -125,7 +123,6 @@ async def test_an_api_key_and_an_inference_profile_by_its_arn(stage: Stage) -> N
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("tools", "tool loop"))
 async def test_a_round_of_tools_keeps_the_signature(stage: Stage, stream: bool) -> None:
     thought = {"reasoningContent": {"reasoningText": {"text": "Use tools.", "signature": "c2ln"}}}
     uses = [
@@ -162,7 +159,6 @@ class City(pydantic.BaseModel):
     population: int
 
 
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("json schema",))
 async def test_a_schema_is_kept(stage: Stage) -> None:
     said = {"city": "Paris", "population": 2_100_000}
     use = {"toolUse": {"toolUseId": "t1", "name": ANSWER_TOOL, "input": said}}
@@ -190,9 +186,6 @@ async def test_a_schema_is_kept(stage: Stage) -> None:
         (Reply(fault="error-200"), 429, 1),
     ],
 )
-@pytest.mark.proves(
-    provider="bedrock", operation="chat", features=("errors mapped", "rate limit", "error in 200")
-)
 async def test_errors_are_told_in_openais_terms(stage: Stage, reply: Reply, status: int, calls: int) -> None:
     stage.fake.replies.append(reply)
 
@@ -206,7 +199,6 @@ async def test_errors_are_told_in_openais_terms(stage: Stage, reply: Reply, stat
 
 
 @pytest.mark.parametrize("fault", ["cut", "early", "exception:modelStreamErrorException"])
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("cut stream",))
 async def test_a_stream_that_breaks_off_says_so_and_is_billed(stage: Stage, fault: str) -> None:
     stage.fake.replies.append(Reply([{"text": "A long answer that will never be whole."}], fault=fault))
 

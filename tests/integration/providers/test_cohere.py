@@ -52,7 +52,6 @@ async def cohere_gateway(
             yield fake, gateway, client
 
 
-@pytest.mark.proves(provider="cohere", operation="chat", features=("usage with cache",))
 async def test_a_chat_is_translated_both_ways_and_priced(tmp_path: Path) -> None:
     async with cohere_gateway(tmp_path) as (fake, gateway, client):
         answer = await client.chat.completions.create(
@@ -83,7 +82,6 @@ async def test_a_chat_is_translated_both_ways_and_priced(tmp_path: Path) -> None
         assert (logged.tokens.prompt, logged.tokens.cached_read, logged.tokens.completion) == (11, 4, 5)
 
 
-@pytest.mark.proves(provider="cohere", operation="chat", features=("stream",))
 async def test_a_stream_becomes_openais_chunks(tmp_path: Path) -> None:
     async with cohere_gateway(tmp_path) as (fake, gateway, client):
         fake.events = chat_events(
@@ -105,7 +103,6 @@ async def test_a_stream_becomes_openais_chunks(tmp_path: Path) -> None:
         assert (logged.cost_nanos, logged.finish_reason, logged.outcome) == (COST, "stop", "success")
 
 
-@pytest.mark.proves(provider="cohere", operation="chat", features=("tools", "tool loop", "forced tool"))
 async def test_a_round_of_tools(tmp_path: Path) -> None:
     async with cohere_gateway(tmp_path) as (fake, _, client):
         plan = {"type": "tool-plan-delta", "delta": {"message": {"tool_plan": "I look."}}}
@@ -143,7 +140,6 @@ async def test_a_round_of_tools(tmp_path: Path) -> None:
         assert second["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"at":"a"}'
 
 
-@pytest.mark.proves(provider="cohere", operation="chat", features=("json schema",))
 async def test_structured_output_is_parsed(tmp_path: Path) -> None:
     class Place(pydantic.BaseModel):
         city: str
@@ -157,7 +153,6 @@ async def test_structured_output_is_parsed(tmp_path: Path) -> None:
         assert fake.requests[0]["response_format"]["json_schema"]["properties"]["city"]
 
 
-@pytest.mark.proves(provider="cohere", operation="chat", features=("reasoning",))
 async def test_thinking_goes_in_and_out(tmp_path: Path) -> None:
     async with cohere_gateway(tmp_path) as (fake, _, client):
         content = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Yes."}]
@@ -216,7 +211,6 @@ async def test_more_texts_than_cohere_takes_are_sent_in_several_calls(tmp_path: 
 
 
 @pytest.mark.parametrize("ending", ["cut", "early"])
-@pytest.mark.proves(provider="cohere", operation="chat", features=("cut stream",))
 async def test_a_broken_stream_ends_in_an_error_and_is_billed(tmp_path: Path, ending: Any) -> None:
     async with cohere_gateway(tmp_path) as (fake, gateway, client):
         fake.ending = ending
@@ -240,7 +234,6 @@ async def test_a_stream_that_stalls_is_given_up(tmp_path: Path) -> None:
         assert (logged.outcome, logged.cost_basis) == ("error", "estimated")
 
 
-@pytest.mark.proves(provider="cohere", operation="chat", features=("error in 200",))
 async def test_an_error_inside_a_success_is_an_error(tmp_path: Path) -> None:
     async with cohere_gateway(tmp_path) as (fake, _, client):
         fake.answer = chat_answer(finish_reason="ERROR")
@@ -252,7 +245,6 @@ async def test_an_error_inside_a_success_is_an_error(tmp_path: Path) -> None:
                 pass
 
 
-@pytest.mark.proves(provider="cohere", operation="chat", features=("errors mapped", "rate limit"))
 async def test_refusals_and_limits_reach_the_client(tmp_path: Path) -> None:
     async with cohere_gateway(tmp_path) as (fake, _, client):
         fake.refusal = (400, {"message": "invalid request: message must be at least 1 token long"})

@@ -64,7 +64,6 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             yield Stage(fake, gateway, client, f"{url}/v1beta")
 
 
-@pytest.mark.proves(provider="gemini", operation="chat", features=("usage with cache", "reasoning"))
 async def test_a_chat_is_answered_and_priced(stage: Stage) -> None:
     answer = await stage.ask("mock(prompt=10; completion=3; cached=4)", reasoning_effort="low")
 
@@ -78,7 +77,6 @@ async def test_a_chat_is_answered_and_priced(stage: Stage) -> None:
     assert (logged.cost_nanos, logged.cost_basis) == (6_000 + 20_000, "priced")
 
 
-@pytest.mark.proves(provider="gemini", operation="chat", features=("stream",))
 async def test_a_stream_is_answered_and_priced(stage: Stage) -> None:
     stream = await stage.ask(
         "mock(prompt=10; completion=5)", stream=True, stream_options={"include_usage": True}
@@ -93,7 +91,6 @@ async def test_a_stream_is_answered_and_priced(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.proves(provider="gemini", operation="chat", features=("tools", "tool loop"))
 async def test_a_round_of_tools_keeps_the_signature(stage: Stage, stream: bool) -> None:
     other: Any = {"type": "function", "function": {"name": "clock"}}
     messages: list[Any] = [{"role": "user", "content": "use the tools"}]
@@ -114,7 +111,6 @@ async def test_a_round_of_tools_keeps_the_signature(stage: Stage, stream: bool) 
     assert answer.choices[0].message.content == '[{"result": "fc-0 done"}, {"result": "fc-1 done"}]'
 
 
-@pytest.mark.proves(provider="gemini", operation="chat", features=("json schema",))
 async def test_a_schema_is_kept(stage: Stage) -> None:
     class City(pydantic.BaseModel):
         city: str
@@ -215,9 +211,6 @@ async def test_an_unsafe_answer_says_so(stage: Stage) -> None:
         ("mock(fault=error-200)", 502, "provider_error"),
     ],
 )
-@pytest.mark.proves(
-    provider="gemini", operation="chat", features=("errors mapped", "rate limit", "error in 200")
-)
 async def test_failures_are_told(stage: Stage, prompt: str, status: int, code: str) -> None:
     with pytest.raises(openai.APIStatusError) as caught:
         await stage.ask(prompt)
@@ -254,7 +247,6 @@ async def test_a_bad_key_is_the_gateways_business(stage: Stage, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("fault", ["cut", "end-early", "error-event"])
-@pytest.mark.proves(provider="gemini", operation="chat", features=("cut stream",))
 async def test_a_broken_stream_ends_in_an_error_and_is_billed(stage: Stage, fault: str) -> None:
     stream = await stage.ask(f"mock(prompt=10; completion=6; fault={fault})", stream=True)
     with pytest.raises(openai.APIError):

@@ -4,7 +4,6 @@ import base64
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,79 +12,34 @@ import msgspec
 import openai
 import pytest
 
-from shared.governance.model import PriceOverride, Provider
-from tests.support.gateway import RunningGateway, running_gateway, served
-from tests.support.upstream import MockUpstream
+from shared.governance.model import PriceOverride
+from tests.support.gateway import RunningGateway, running_gateway
+from tests.support.providers.houses import known_to_gateways, running_house
+from tests.support.providers.huggingface import HEARD, SOUND, FakeRouter
+from tests.support.providers.script import Turn
 from tests.support.upstream.answers import PIXEL
-from tests.support.upstream.app import Receive, Scope, Send
 
 ROUTER = "https://router.huggingface.co"
 EMBEDDER = "huggingface/hf-inference/intfloat/multilingual-e5-large"
 SPEAKER = "huggingface/hf-inference/hexgrad/kokoro-82M"
 LISTENER = "huggingface/hf-inference/openai/whisper-large-v3"
-SOUND = b"fLaC" + bytes(40)
 PAINTER = "huggingface/hf-inference/black-forest-labs/FLUX.1-schnell"
-
-
-@dataclass
-class FakeRouter:
-    """The router: OpenAI's chat below `/v1`, its own inference beside it."""
-
-    asked: list[tuple[str, Any]] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
-    mock: MockUpstream = field(default_factory=MockUpstream)
-    refusal: bytes = b""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        if path == "/v1/models":
-            await _send(send, 200, b"application/json", msgspec.json.encode(MODELS))
-        elif not path.startswith("/hf-inference/"):
-            await self.mock(scope, receive, send)
-        else:
-            raw = (await receive())["body"]
-            kind = dict(scope["headers"])[b"content-type"]
-            asked: Any = msgspec.json.decode(raw) if kind == b"application/json" else raw
-            self.asked.append((path, asked))
-            self.kinds.append(kind.decode())
-            if self.refusal:
-                await _send(send, 503, b"application/json", self.refusal)
-            elif "whisper" in path:
-                await _send(send, 200, b"application/json", b'{"text": " Good morning."}')
-            elif "kokoro" in path:
-                await _send(send, 200, b"audio/flac", SOUND)
-            elif path.endswith("/pipeline/feature-extraction"):
-                vectors = [[0.5, -1.0, float(index)] for index, _ in enumerate(asked["inputs"])]
-                await _send(send, 200, b"application/json", msgspec.json.encode(vectors))
-            else:
-                await _send(send, 200, b"image/png", PIXEL)
-
-
-MODELS = {
-    "object": "list",
-    "data": [{"id": "openai/gpt-oss-120b", "object": "model", "providers": [{"provider": "groq"}]}],
-}
-
-
-async def _send(send: Send, status: int, kind: bytes, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
-    await send({"type": "http.response.body", "body": body})
 
 
 @asynccontextmanager
 async def router(tmp_path: Path) -> AsyncIterator[tuple[FakeRouter, RunningGateway, openai.AsyncOpenAI]]:
-    fake = FakeRouter()
     prices = (
         PriceOverride(model=EMBEDDER, input_per_million_nanos=1_000_000_000),
         PriceOverride(model=PAINTER, per_image_nanos=3_000_000),
     )
-    async with served(fake) as url:
-        provider = Provider(name="huggingface", type="huggingface", base_url=f"{url}/v1")
-        async with (
-            running_gateway(tmp_path, provider, *prices) as gateway,
-            openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client,
-        ):
-            yield fake, gateway, client
+    async with running_house("huggingface") as house:
+        with known_to_gateways(house):
+            provider = msgspec.structs.replace(house.provider(), models=None)
+            async with (
+                running_gateway(tmp_path, provider, *prices) as gateway,
+                openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client,
+            ):
+                yield house.fake, gateway, client
 
 
 def vendors_request(task: judge.HFInferenceTask, model: str, inputs: Any, parameters: Any) -> tuple[str, Any]:
@@ -111,8 +65,9 @@ async def test_a_chat_goes_to_the_inference_provider_that_was_named(tmp_path: Pa
         while not names:
             names = [model.id async for model in client.models.list()]
 
-    assert fake.mock.requests[0]["body"]["model"] == "openai/gpt-oss-120b:groq"
-    assert names == ["huggingface/openai/gpt-oss-120b", "huggingface/groq/openai/gpt-oss-120b"]
+    assert fake.received()[0]["model"] == "openai/gpt-oss-120b:groq"
+    model = "openai/gpt-oss-120b"
+    assert names == [f"huggingface/{name}" for name in (model, f"groq/{model}", f"hf-inference/{model}")]
 
 
 @pytest.mark.usefixtures("_no_look_up")
@@ -129,7 +84,7 @@ async def test_vectors_are_asked_for_as_the_vendors_library_does(tmp_path: Path)
 
     task = judge.HFInferenceFeatureExtractionTask()
     model = "intfloat/multilingual-e5-large"
-    assert fake.asked[0] == vendors_request(task, model, ["a", "b"], {})
+    assert fake.inferred[0] == vendors_request(task, model, ["a", "b"], {})
     assert [item.embedding for item in plain.data] == [[0.5, -1.0, 0.0], [0.5, -1.0, 1.0]]
     packed = base64.b64decode(raw["data"][0]["embedding"])
     assert struct.unpack("<3f", packed) == (0.5, -1.0, 0.0)
@@ -150,7 +105,7 @@ async def test_a_picture_is_priced_and_comes_in_base64(tmp_path: Path) -> None:
 
     task = judge.HFInferenceTask("text-to-image")
     model = "black-forest-labs/FLUX.1-schnell"
-    assert fake.asked == [vendors_request(task, model, "a cat", {"width": 512, "height": 256})]
+    assert fake.inferred == [vendors_request(task, model, "a cat", {"width": 512, "height": 256})]
     assert answer.data and base64.b64decode(answer.data[0].b64_json or "") == PIXEL
     assert (logged.tokens.images, logged.cost_nanos, logged.cost_basis) == (1, 3_000_000, "priced")
     assert refused.value.param == "n"
@@ -177,7 +132,7 @@ async def test_a_picture_is_changed(tmp_path: Path) -> None:
         api_key="hf_x",
     )
     assert theirs.data is not None
-    assert fake.asked == [(theirs.url.removeprefix(ROUTER), msgspec.json.decode(theirs.data))]
+    assert fake.inferred == [(theirs.url.removeprefix(ROUTER), msgspec.json.decode(theirs.data))]
     assert answer.data and base64.b64decode(answer.data[0].b64_json or "") == PIXEL
     assert (logged.endpoint, logged.tokens.images) == ("images.edits", 1)
     assert refused.value.param == "mask"
@@ -193,7 +148,7 @@ async def test_a_text_is_spoken(tmp_path: Path) -> None:
         (logged,) = await gateway.logged()
 
     task = judge.HFInferenceTask("text-to-speech")
-    assert fake.asked == [vendors_request(task, "hexgrad/kokoro-82M", "Good morning.", {})]
+    assert fake.inferred == [vendors_request(task, "hexgrad/kokoro-82M", "Good morning.", {})]
     assert (spoken.content, spoken.headers["content-type"]) == (SOUND, "audio/flac")
     assert spoken.headers["x-finops-dropped-params"] == "voice"
     assert (logged.tokens.characters, logged.cost_basis) == (13, "unpriced")
@@ -224,9 +179,9 @@ async def test_a_recording_is_written_down(tmp_path: Path, filename: str, data: 
     theirs = judge.HFInferenceBinaryInputTask("automatic-speech-recognition").prepare_request(
         inputs=data, parameters={}, headers={}, model="openai/whisper-large-v3", api_key="hf_x"
     )
-    assert fake.asked == [(theirs.url.removeprefix(ROUTER), bytes(theirs.data or b""))] * 2
-    assert fake.kinds[0] in (kind, "audio/x-wav")
-    assert heard.text == " Good morning." and text == " Good morning."
+    assert fake.inferred == [(theirs.url.removeprefix(ROUTER), bytes(theirs.data or b""))] * 2
+    assert fake.inferred_kinds[0] in (kind, "audio/x-wav")
+    assert heard.text == text == HEARD
     assert refused.value.param == "response_format"
     assert logged[0].cost_basis == "unpriced"
 
@@ -235,7 +190,7 @@ async def test_others_are_not_asked_for_vectors_and_errors_are_told(tmp_path: Pa
     async with router(tmp_path) as (fake, _, client):
         with pytest.raises(openai.BadRequestError, match="does not offer"):
             await client.embeddings.create(model="huggingface/groq/openai/gpt-oss-120b", input="a")
-        assert fake.asked == []
-        fake.refusal = b'{"error": "Model is overloaded"}'
+        assert fake.inferred == []
+        fake.play(Turn(fault="overloaded"))
         with pytest.raises(openai.APIStatusError):
             await client.embeddings.create(model=EMBEDDER, input="a")

@@ -75,7 +75,6 @@ async def test_the_vendors_client_works_with_the_fake_and_calls_as_the_gateway_d
 
 
 @pytest.mark.parametrize("polls", [0, 2])
-@pytest.mark.proves(provider="replicate", operation="chat")
 async def test_a_chat_is_waited_for_and_priced(tmp_path: Path, polls: int) -> None:
     async with replicate_gateway(tmp_path) as (fake, gateway, client):
         fake.polls = polls
@@ -88,7 +87,6 @@ async def test_a_chat_is_waited_for_and_priced(tmp_path: Path, polls: int) -> No
 
 
 @pytest.mark.parametrize("streams", [True, False])
-@pytest.mark.proves(provider="replicate", operation="chat", features=("stream",))
 async def test_a_stream_is_followed_and_priced(tmp_path: Path, streams: bool) -> None:
     async with replicate_gateway(tmp_path) as (fake, gateway, client):
         fake.streams, fake.polls = streams, 2
@@ -107,7 +105,6 @@ async def test_a_stream_is_followed_and_priced(tmp_path: Path, streams: bool) ->
 
 
 @pytest.mark.parametrize("ending", ["cut", "early", "error", "canceled"])
-@pytest.mark.proves(provider="replicate", operation="chat", features=("cut stream",))
 async def test_a_stream_that_breaks_is_an_error_and_is_billed(tmp_path: Path, ending: Any) -> None:
     async with replicate_gateway(tmp_path) as (fake, gateway, client):
         fake.ending = ending
@@ -210,7 +207,6 @@ async def test_a_deadline_is_told_in_case_nobody_is_left_to_cancel(tmp_path: Pat
     assert fake.asked[0].headers["cancel-after"] == "30s"
 
 
-@pytest.mark.proves(provider="replicate", operation="chat", features=("errors mapped", "error in 200"))
 async def test_a_failed_prediction_and_a_refusal_are_told(tmp_path: Path) -> None:
     async with replicate_gateway(tmp_path) as (fake, _, client):
         fake.status, fake.error = "failed", "CUDA out of memory"
@@ -314,7 +310,6 @@ async def test_versions_deployments_and_conversations_have_their_own_form(tmp_pa
     assert theirs.body["input"] == {"messages": talk}
 
 
-@pytest.mark.proves(provider="replicate", operation="chat", refuses=("tools", "tool loop", "forced tool"))
 async def test_what_replicate_has_not_is_refused_by_name(tmp_path: Path) -> None:
     tool: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
     async with replicate_gateway(tmp_path) as (fake, _, client):

@@ -82,7 +82,6 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             yield Stage(fake, url, gateway, client)
 
 
-@pytest.mark.proves(provider="vertex", operation="chat")
 async def test_a_service_account_gets_one_token_for_many_requests(stage: Stage) -> None:
     for _ in range(3):
         answer = await stage.ask("mock(prompt=10; completion=2)")
@@ -146,7 +145,6 @@ async def test_a_key_that_google_refuses_is_the_administrators_business(stage: S
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.proves(provider="vertex", operation="chat", features=("stream",))
 async def test_gemini_is_asked_as_googles_sdk_asks(stage: Stage, stream: bool) -> None:
     stage.fake.tokens.append(TOKEN)
     async with httpx.AsyncClient() as http:
@@ -170,7 +168,6 @@ async def test_gemini_is_asked_as_googles_sdk_asks(stage: Stage, stream: bool) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.proves(provider="vertex", operation="chat", features=("stream",))
 async def test_claude_is_asked_as_anthropics_sdk_asks(stage: Stage, stream: bool) -> None:
     stage.fake.tokens.append(TOKEN)
     model = "claude-sonnet-4-5@20250929"
@@ -200,7 +197,6 @@ async def test_claude_is_asked_as_anthropics_sdk_asks(stage: Stage, stream: bool
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.proves(provider="vertex", operation="chat", features=("stream",))
 async def test_mistral_is_asked_as_its_sdk_asks(stage: Stage, stream: bool) -> None:
     stage.fake.tokens.append(TOKEN)
     model = "mistral-small-2503"

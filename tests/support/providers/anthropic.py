@@ -4,21 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 import msgspec
 from anthropic._constants import ANTHROPIC_API_VERSION as API_VERSION
 from anthropic.types import Message, MessageTokensCount, ModelInfo, RawMessageStreamEvent
 from anthropic.types.message_count_tokens_params import MessageCountTokensParams
 from anthropic.types.message_create_params import (
-    MessageCreateParamsBase,
     MessageCreateParamsNonStreaming,
     MessageCreateParamsStreaming,
 )
 from anthropic.types.shared import ErrorResponse
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from tests.support.gateway import served
+from tests.support.providers.script import REFUSAL, RETRY_AFTER_S, Turn
+from tests.support.providers.sdk_types import refuse
 from tests.support.upstream.app import Receive, Scope, Send
 
 Document = dict[str, Any]
@@ -34,10 +35,14 @@ USAGE: Document = {
     "service_tier": "standard",
 }
 _EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
-_WHOLE: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)
-_STREAMED: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsStreaming)
-_COUNTED: TypeAdapter[Any] = TypeAdapter(MessageCountTokensParams)
-_KNOWN = frozenset(get_type_hints(MessageCreateParamsBase)) | {"stream"}
+_FAILURES: dict[str, tuple[int, str]] = {
+    "refused": (400, "invalid_request_error"),
+    "denied": (401, "authentication_error"),
+    "limited": (429, "rate_limit_error"),
+    "overloaded": (529, "overloaded_error"),
+}
+_ENDINGS: dict[str, Ending] = {"break": "break", "early": "early", "stall": "stall"}
+_MANY = 50
 
 
 def text(value: str = "Hello there.") -> Document:
@@ -66,17 +71,19 @@ def message(*content: Document, stop_reason: str = "end_turn", **changes: Any) -
     return Message.model_validate(values | changes).model_dump(mode="json")
 
 
-def events(*content: Document, stop_reason: str = "end_turn", pieces: int = 3) -> list[Document]:
+def events(
+    *content: Document, stop_reason: str = "end_turn", pieces: int = 3, usage: Document = USAGE
+) -> list[Document]:
     """The stream of such an answer, each block in so many pieces."""
-    begun = message(usage=USAGE | {"output_tokens": 1}) | {"stop_reason": None}
+    begun = message(usage=usage | {"output_tokens": 1}) | {"stop_reason": None}
     found: list[Document] = [{"type": "message_start", "message": begun}]
     for index, block in enumerate(content):
         start, deltas = _in_pieces(block, pieces)
         found.append({"type": "content_block_start", "index": index, "content_block": start})
         found += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
         found.append({"type": "content_block_stop", "index": index})
-    usage = {"output_tokens": USAGE["output_tokens"]}
-    found.append({"type": "message_delta", "delta": {"stop_reason": stop_reason}, "usage": usage})
+    produced = {"output_tokens": usage["output_tokens"]}
+    found.append({"type": "message_delta", "delta": {"stop_reason": stop_reason}, "usage": produced})
     found.append({"type": "message_stop"})
     return [_EVENT.validate_python(item).model_dump(mode="json", exclude_none=True) for item in found]
 
@@ -95,17 +102,15 @@ def wire(*documents: Document) -> bytes:
 
 
 def judged(path: str, body: Document) -> None:
-    """Raises ValidationError or ValueError unless the SDK's types allow this request."""
-    judge = _STREAMED if body.get("stream") else _WHOLE
+    """Raises ValueError unless the SDK's types allow this request, with nothing in it that they do not know."""
     if path.endswith("/count_tokens"):
-        judge = _COUNTED
-    if unknown := set(body) - _KNOWN:
-        raise ValueError(f"unknown fields: {sorted(unknown)}")
-    exhaust(judge.validate_python(body))
+        refuse(MessageCountTokensParams, body)
+    else:
+        refuse(MessageCreateParamsStreaming if body.get("stream") else MessageCreateParamsNonStreaming, body)
 
 
 def exhaust(value: Any) -> None:
-    """The SDK's types are lazy: what is iterable is only judged when somebody looks at it."""
+    """What pydantic makes of the SDK's types is lazy: what is iterable is only judged when somebody looks at it."""
     if isinstance(value, dict):
         for inner in value.values():
             exhaust(inner)
@@ -151,6 +156,41 @@ class FakeAnthropic:
     """Answered first, one by one."""
     ending: Ending = "done"
     asked: list[Asked] = field(default_factory=list)
+    turn: Turn | None = None
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def play(self, turn: Turn) -> None:
+        self.turn = turn
+        content = [thinking(turn.thought)] if turn.thought else []
+        content += [tool_use(call.id, call.name, **call.arguments) for call in turn.calls]
+        if not turn.calls:
+            content.append(text(turn.text))
+        usage: Document = {"input_tokens": turn.prompt - turn.cached, "output_tokens": turn.completion}
+        usage |= {"cache_read_input_tokens": turn.cached, "cache_creation_input_tokens": 0}
+        self._set(content, "tool_use" if turn.calls else "end_turn", usage)
+        failed = error("api_error", f"{REFUSAL}: overloaded")
+        if turn.fault == "error in 200":
+            self.answer, self.events = failed, [failed]
+        elif turn.fault == "error event":
+            self.events = [*self.events[: len(self.events) // 2], failed]
+        status, kind = _FAILURES.get(turn.fault, (0, ""))
+        self.failures = [(status, error(kind, f"{REFUSAL}: {turn.fault}"))] * _MANY if status else []
+        self.ending = _ENDINGS.get(turn.fault, "done")
+
+    def received(self) -> list[Document]:
+        return [asked.body for asked in self.asked]
+
+    def _set(self, content: list[Document], stop_reason: str, usage: Document) -> None:
+        self.answer = message(*content, stop_reason=stop_reason, usage=usage)
+        self.events = events(*content, stop_reason=stop_reason, usage=usage)
+
+    def _obey(self, body: Document) -> None:
+        """A model that is made to call a tool calls it; what it would have said in JSON is its input."""
+        choice = body.get("tool_choice", {})
+        if self.turn is None or self.turn.calls or self.turn.fault or choice.get("type") != "tool":
+            return
+        called = tool_use("toolu_1", choice["name"], **msgspec.json.decode(self.turn.text))
+        self._set([called], "tool_use", self.answer["usage"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
@@ -168,9 +208,11 @@ class FakeAnthropic:
         self.asked.append(Asked(path, headers, body))
         try:
             judged(path, body)
-        except (ValidationError, ValueError) as problem:
+        except ValueError as problem:
+            self.asked.pop()
             await _send(send, 400, error("invalid_request_error", str(problem)))
             return
+        self._obey(body)
         if self.failures:
             await _send(send, *self.failures.pop(0))
         elif path == "/v1/messages/count_tokens":
@@ -192,6 +234,7 @@ class FakeAnthropic:
         if self.ending == "stall":
             while (await receive())["type"] != "http.disconnect":
                 await asyncio.sleep(0)
+            self.left.set()
         elif self.ending != "break":
             await send({"type": "http.response.body", "body": b""})
 
@@ -228,6 +271,6 @@ async def _read(receive: Receive) -> bytes:
 async def _send(send: Send, status: int, document: Document) -> None:
     headers = [(b"content-type", b"application/json"), (b"request-id", b"req_011C")]
     if status == 429:
-        headers.append((b"retry-after", b"7"))
+        headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": msgspec.json.encode(document)})

@@ -1,5 +1,6 @@
-"""A fake of Azure OpenAI: the mock behind the addresses of deployments, with Azure's own refusals."""
+"""A fake of Azure OpenAI: OpenAI's format behind the addresses of deployments, with Azure's own refusals."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,9 @@ from urllib.parse import parse_qs
 import msgspec
 
 from tests.support.gateway import served
-from tests.support.upstream import MockUpstream
+from tests.support.providers.openai_wire import FakeOpenAI
+from tests.support.providers.quirks import QUIRKS
+from tests.support.providers.script import Document, Turn
 from tests.support.upstream.app import Receive, Scope, Send
 
 _RESPONSES = "/openai/v1/responses"
@@ -43,7 +46,18 @@ class FakeAzure:
     key: str = "azure-key"
     token: str = "entra-token"
     asked: list[Asked] = field(default_factory=list)
-    mock: MockUpstream = field(default_factory=MockUpstream)
+    models: FakeOpenAI = field(default_factory=lambda: FakeOpenAI(QUIRKS["azure"]))
+    """What the deployments are of."""
+
+    @property
+    def left(self) -> asyncio.Event:
+        return self.models.left
+
+    def play(self, turn: Turn) -> None:
+        self.models.play(turn)
+
+    def received(self) -> list[Document]:
+        return self.models.received()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = parse_qs(scope["query_string"].decode())
@@ -56,14 +70,20 @@ class FakeAzure:
                 send, 401, "401", "Access denied due to invalid subscription key or wrong API endpoint."
             )
         elif scope["path"] == _RESPONSES and query.get("api-version") == ["preview"]:
-            await self.mock({**scope, "path": "/v1/responses"}, _again(body, receive), send)
+            await self._ask("/responses", scope, _again(body, receive), send)
         elif match is None or not query.get("api-version"):
             await _refuse(send, 404, "404", "Resource not found")
         elif match[1] not in self.deployments:
             message = "The API deployment for this resource does not exist."
             await _refuse(send, 404, "DeploymentNotFound", message)
         else:
-            await self.mock({**scope, "path": f"/v1{match[2]}"}, _again(body, receive), _judging(send))
+            await self._ask(match[2], scope, _again(body, receive), _judging(send))
+
+    async def _ask(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a call that was let in on to the models."""
+        inside = [head for head in scope["headers"] if head[0] != b"authorization"]
+        inside.append((b"authorization", f"Bearer {self.models.key}".encode()))
+        await self.models({**scope, "path": f"/v1{path}", "headers": inside}, receive, send)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from tests.support.providers.aws_model import (
     problems,
     unknown_members,
 )
+from tests.support.providers.script import REFUSAL, RETRY_AFTER_S, Turn
 from tests.support.upstream.app import Receive, Scope, Send
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -38,6 +39,21 @@ _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, "
     r"SignedHeaders=([^,]+), Signature=([0-9a-f]{64})"
 )
+
+
+_FAILURES: dict[str, tuple[int, str]] = {
+    "refused": (400, "ValidationException"),
+    "denied": (403, "AccessDeniedException"),
+    "limited": (429, "ThrottlingException"),
+    "overloaded": (503, "ServiceUnavailableException"),
+}
+_FAULTS: dict[str, str] = {
+    "error in 200": "error-200",
+    "error event": "exception:serviceUnavailableException",
+    "break": "cut",
+    "early": "early",
+    "stall": "stall",
+}
 
 
 @dataclass
@@ -71,9 +87,10 @@ class Asked:
 
 @dataclass
 class FakeBedrock:
-    """`replies` are used up; afterwards everything is answered with a plain Reply."""
+    """`replies` are used up; afterwards everything is answered with what is played, or a plain Reply."""
 
     replies: list[Reply] = field(default_factory=list)
+    turn: Turn | None = None
     asked: list[Asked] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     secrets: dict[str, tuple[str, str]] = field(default_factory=lambda: {ACCESS_KEY: (SECRET_KEY, "")})
@@ -81,6 +98,12 @@ class FakeBedrock:
     models: list[dict[str, Any]] = field(default_factory=list)
     profiles: list[dict[str, Any]] = field(default_factory=list)
     """One to a page."""
+
+    def play(self, turn: Turn) -> None:
+        self.turn = turn
+
+    def received(self) -> list[dict[str, Any]]:
+        return [asked.params for asked in self.asked]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -104,18 +127,19 @@ class FakeBedrock:
             await _json(send, json_of(operation(service, name).output_shape, page))
             return
         params, wrong = _checked(service, name, path, body)
-        self.asked.append(Asked(name, headers.get("host", ""), path, headers, body, params, region))
         if wrong:
             await _fail(send, 400, "ValidationException", wrong)
             return
+        self.asked.append(Asked(name, headers.get("host", ""), path, headers, body, params, region))
         await self._answer(service, name, params, receive, send)
 
     async def _answer(
         self, service: str, name: str, params: dict[str, Any], receive: Receive, send: Send
     ) -> None:
-        reply = self.replies.pop(0) if self.replies else Reply()
+        standing = Reply() if self.turn is None else reply_of(self.turn, params)
+        reply = self.replies.pop(0) if self.replies else standing
         if reply.status != 200:
-            await _fail(send, reply.status, reply.error, "the fake says no", reply.headers)
+            await _fail(send, reply.status, reply.error, f"{REFUSAL}: the fake says no", reply.headers)
         elif reply.fault == "error-200":
             await _json(send, {"__type": "com.amazon.coral#ThrottlingException", "message": "too many"})
         elif reply.fault == "garbage":
@@ -142,7 +166,7 @@ class FakeBedrock:
         if reply.fault:
             frames = frames[: len(frames) // 2]
         if reply.fault.startswith("exception:"):
-            frames.append(exception_frame(reply.fault.partition(":")[2], "the fake breaks off"))
+            frames.append(exception_frame(reply.fault.partition(":")[2], f"{REFUSAL}: it breaks off"))
         for piece in frames:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         if reply.fault == "stall":
@@ -172,6 +196,33 @@ class FakeBedrock:
             signer.string_to_sign(request, signer.canonical_request(request)), request
         )
         return region, "" if hmac.compare_digest(expected, signature) else "InvalidSignatureException"
+
+
+def reply_of(turn: Turn, params: dict[str, Any]) -> Reply:
+    """A turn in Bedrock's words. A model that is made to call a tool calls it: its text is then the input."""
+    status, error = _FAILURES.get(turn.fault, (200, ""))
+    content: list[dict[str, Any]] = []
+    if turn.thought:
+        text = {"text": turn.thought, "signature": "c2ln"}
+        content.append({"reasoningContent": {"reasoningText": text}})
+    forced = params.get("toolConfig", {}).get("toolChoice", {}).get("tool")
+    uses = [(call.id, call.name, call.arguments) for call in turn.calls]
+    if forced and not uses and not turn.fault:
+        uses = [("t1", forced["name"], msgspec.json.decode(turn.text))]
+    content += [
+        {"toolUse": {"toolUseId": id, "name": name, "input": arguments}} for id, name, arguments in uses
+    ]
+    usage = {"inputTokens": turn.prompt - turn.cached, "outputTokens": turn.completion}
+    usage |= {"totalTokens": turn.prompt + turn.completion, "cacheReadInputTokens": turn.cached}
+    return Reply(
+        content=content if uses else [*content, {"text": turn.text}],
+        stop_reason="tool_use" if uses else "end_turn",
+        usage=usage,
+        status=status,
+        error=error,
+        headers={"retry-after": str(RETRY_AFTER_S)} if turn.fault == "limited" else {},
+        fault=_FAULTS.get(turn.fault, ""),
+    )
 
 
 def stream_frames(reply: Reply) -> list[bytes]:

@@ -13,6 +13,7 @@ from cohere.v2 import types as v2
 from cohere.v2.client import V2Client
 
 from tests.support.gateway import served
+from tests.support.providers.script import REFUSAL, RETRY_AFTER_S, Turn, cut
 from tests.support.upstream.app import Receive, Scope, Send
 
 Document = dict[str, Any]
@@ -24,6 +25,8 @@ USAGE: Document = {
     "cached_tokens": 4.0,
 }
 META: Document = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": 6.0}}
+_STATUS = {"refused": 400, "denied": 401, "limited": 429, "overloaded": 503}
+_ENDINGS: dict[str, Ending] = {"break": "cut", "early": "early", "stall": "stall"}
 _JUDGES: dict[str, Callable[..., Any]] = {
     "/v2/chat": V2Client.chat,
     "/v2/embed": V2Client.embed,
@@ -45,7 +48,11 @@ def chat_answer(**changes: Any) -> Document:
 def chat_events(*middle: Document, finish: str = "COMPLETE", **end: Any) -> list[Document]:
     """A stream of the SDK's events: these between the first and the last."""
     start = {"type": "message-start", "id": "29f14a5a", "delta": {"message": {"role": "assistant"}}}
-    last = {"type": "message-end", "delta": {"finish_reason": finish, "usage": USAGE, **end}}
+    delta = {"finish_reason": finish, "usage": USAGE, **end}
+    last = {
+        "type": "message-end",
+        "delta": {name: value for name, value in delta.items() if value is not None},
+    }
     return [dumped(_EVENT.validate_python(item)) for item in (start, *middle, last)]
 
 
@@ -133,6 +140,33 @@ class FakeCohere:
     search_units: float = 1.0
     requests: list[Document] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def play(self, turn: Turn) -> None:
+        self.refusal = None
+        if turn.fault in _STATUS:
+            self.refusal = (_STATUS[turn.fault], {"id": "1f", "message": f"{REFUSAL}: {turn.fault}"})
+        failed = turn.fault in ("error in 200", "error event")
+        finish = "ERROR" if failed else "TOOL_CALL" if turn.calls else "COMPLETE"
+        usage: Document | None = {
+            "billed_units": {"input_tokens": float(turn.prompt), "output_tokens": float(turn.completion)},
+            "tokens": {"input_tokens": float(turn.prompt + 60), "output_tokens": float(turn.completion)},
+            "cached_tokens": float(turn.cached),
+        }
+        usage = None if turn.fault == "no usage" else usage
+        self.answer = chat_answer(finish_reason=finish, message=_message(turn), usage=usage)
+        said = _events(turn)
+        if turn.fault == "error in 200":
+            said = []
+        elif turn.fault == "error event":
+            said = said[: len(said) // 2]
+        self.events = chat_events(
+            *said, finish=finish, usage=usage, error=f"{REFUSAL}: overloaded" if failed else None
+        )
+        self.ending = _ENDINGS.get(turn.fault, "done")
+
+    def received(self) -> list[Document]:
+        return self.requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -173,6 +207,7 @@ class FakeCohere:
         if self.ending == "stall":
             while (await receive())["type"] != "http.disconnect":
                 await asyncio.sleep(0)
+            self.left.set()
         if self.ending in ("done", "early"):
             await send({"type": "http.response.body", "body": b""})
 
@@ -195,6 +230,36 @@ def _models() -> Document:
     return dumped(cohere.ListModelsResponse.model_validate({"models": models}))
 
 
+def _message(turn: Turn) -> Document:
+    message: Document = {"role": "assistant"}
+    content: list[Document] = [{"type": "thinking", "thinking": turn.thought}] if turn.thought else []
+    if turn.calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {
+                    "name": call.name,
+                    "arguments": msgspec.json.encode(call.arguments).decode(),
+                },
+            }
+            for call in turn.calls
+        ]
+    else:
+        content.append({"type": "text", "text": turn.text})
+    return message | ({"content": content} if content else {})
+
+
+def _events(turn: Turn) -> list[Document]:
+    found = text_events(*cut(turn.thought), kind="thinking") if turn.thought else []
+    if not turn.calls:
+        return found + text_events(*cut(turn.text), index=int(bool(found)))
+    for at, call in enumerate(turn.calls):
+        arguments = msgspec.json.encode(call.arguments).decode()
+        found += call_events(at, call.id, call.name, *cut(arguments))
+    return found
+
+
 async def _read(receive: Receive) -> bytes:
     pieces = []
     while True:
@@ -205,6 +270,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 async def _send(send: Send, status: int, document: Document) -> None:
-    headers = [(b"content-type", b"application/json"), (b"retry-after", b"7")]
+    wait = [(b"retry-after", b"%d" % RETRY_AFTER_S)] if status == 429 else []
+    headers = [(b"content-type", b"application/json"), *wait]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": msgspec.json.encode(document)})

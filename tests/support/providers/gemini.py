@@ -20,11 +20,23 @@ from starlette.types import Receive, Scope, Send
 
 from tests.support.gateway import served
 from tests.support.providers import anthropic
+from tests.support.providers.gemini_pieces import (
+    SIGNATURE as SIGNATURE,
+)
+from tests.support.providers.gemini_pieces import (
+    check_signatures,
+    event,
+    in_pieces,
+    joined,
+    orders_of,
+    plain,
+    said,
+)
+from tests.support.providers.script import REFUSAL, Turn
 from tests.support.upstream.answers import answer_document, stream_pieces
 from tests.support.upstream.directives import Directives, read_directives
 
 KEY: Final = "AIza-fake"
-SIGNATURE: Final = b"signed by the fake"
 PNG: Final = b"\x89PNG\r\n\x1a\n fake"
 MODELS: Final = {
     "gemini-3-pro-preview": ["generateContent"],
@@ -45,6 +57,8 @@ _BODY_FIELDS: Final = {
 class FakeGoogle:
     """The application. `bodies` and `paths` keep what was asked; `tokens` the access tokens that were given out."""
 
+    turn: Turn | None = None
+    """What is answered whatever is asked."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
@@ -52,6 +66,12 @@ class FakeGoogle:
     expires_in: int = 3600
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """A client went away from a stream that stalled."""
+
+    def play(self, turn: Turn) -> None:
+        self.turn = turn
+
+    def received(self) -> list[dict[str, Any]]:
+        return self.bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = await _body(receive)
@@ -92,7 +112,7 @@ class FakeGoogle:
     async def _serve(
         self, method: str, path: str, body: dict[str, Any], raw: bytes, receive: Receive, send: Send
     ) -> None:
-        orders = read_directives(raw)
+        orders = read_directives(raw) if self.turn is None else orders_of(self.turn)
         if orders.status != 200:
             await _failure(send, orders)
             return
@@ -100,12 +120,12 @@ class FakeGoogle:
             await _send(send, 200, *other)
             return
         try:
-            answers = _answers(method, path, body, orders)
+            answers = _answers(method, path, body, orders, self.turn)
         except (ValidationError, ValueError) as error:
             await _json(send, 400, status(400, f"Invalid JSON payload: {error}", "INVALID_ARGUMENT"))
             return
         if orders.has("error-200"):
-            await _json(send, 200, [status(503, "The model is overloaded.", "UNAVAILABLE")])
+            await _json(send, 200, [status(503, f"{REFUSAL}: overloaded", "UNAVAILABLE")])
         elif method == "streamGenerateContent":
             await self._stream(answers, orders, receive, send)
         else:
@@ -113,7 +133,7 @@ class FakeGoogle:
 
     async def _stream(self, answers: list[Any], orders: Directives, receive: Receive, send: Send) -> None:
         half = max(1, len(answers) // 2)
-        error = status(503, "The model is overloaded. Please try again later.", "UNAVAILABLE")
+        error = status(503, f"{REFUSAL}: overloaded", "UNAVAILABLE")
         if orders.has("error-first"):
             answers = [error]
         elif orders.has("error-event"):
@@ -123,8 +143,7 @@ class FakeGoogle:
         headers = [(b"content-type", b"text/event-stream")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         for answer in answers:
-            event = b"data: " + json.dumps(answer).encode() + b"\r\n\r\n"
-            await send({"type": "http.response.body", "body": event, "more_body": True})
+            await send({"type": "http.response.body", "body": event(answer), "more_body": True})
         if orders.has("stall-stream"):
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -180,13 +199,21 @@ def check_schema(schema: Any) -> None:
         types.JSONSchema.model_validate({name: schema[name] for name in known})
 
 
-def _answers(method: str, path: str, body: dict[str, Any], orders: Directives) -> list[Any]:
+def _answers(
+    method: str, path: str, body: dict[str, Any], orders: Directives, turn: Turn | None
+) -> list[Any]:
     if method in ("generateContent", "streamGenerateContent"):
         config = checked(body)
-        responses = _generated(body, config, path.rpartition("/")[2].partition(":")[0], orders)
+        model = path.rpartition("/")[2].partition(":")[0]
+        if turn is None:
+            responses = _generated(body, config, model, orders)
+        else:
+            responses = in_pieces(
+                said(turn, body), model, orders, bool(turn.thought), types.FinishReason.STOP
+            )
         if method == "generateContent":
-            responses = [_joined(responses)]
-        return [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in responses]
+            responses = [joined(responses)]
+        return [plain(one) for one in responses]
     if method == "rank":
         return [_ranked(body)]
     if method == "predict":
@@ -242,7 +269,7 @@ def _generated(
     if thinks:
         parts.append(types.Part(text="Let me think. ", thought=True))
     if any(part.function_response for part in last):
-        _check_signatures(contents)
+        check_signatures(contents)
         results = [part.function_response.response for part in last if part.function_response]
         parts.append(types.Part(text=json.dumps(results)))
     elif config.tools and "tool" in text:
@@ -258,10 +285,7 @@ def _generated(
     else:
         parts += [types.Part(text="wörd ") for _ in range(orders.completion)]
     reason = next((ends[word] for word in ends if word in text), types.FinishReason.STOP)
-    return [
-        _response(parts[at : at + 1], model, orders, thinks, at + 1, reason if at + 1 == len(parts) else None)
-        for at in range(len(parts))
-    ]
+    return in_pieces(parts, model, orders, thinks, reason)
 
 
 def _calls(config: types.GenerateContentConfig) -> list[types.Part]:
@@ -279,59 +303,15 @@ def _calls(config: types.GenerateContentConfig) -> list[types.Part]:
     ]
 
 
-def _check_signatures(contents: list[types.Content]) -> None:
-    calls = [part for one in contents for part in one.parts or () if part.function_call]
-    results = [part for one in contents for part in one.parts or () if part.function_response]
-    if len(calls) != len(results) or calls[0].thought_signature != SIGNATURE:
-        raise ValueError("Function call is missing a thought_signature.")
-
-
-def _response(
-    parts: list[types.Part],
-    model: str,
-    orders: Directives,
-    thinks: bool,
-    number: int,
-    reason: types.FinishReason | None,
-) -> types.GenerateContentResponse:
-    usage = None
-    if not orders.has("no-usage"):
-        usage = types.GenerateContentResponseUsageMetadata(
-            prompt_token_count=orders.prompt,
-            candidates_token_count=orders.completion if reason else number,
-            thoughts_token_count=7 if thinks else None,
-            cached_content_token_count=orders.cached or None,
-            total_token_count=orders.prompt + orders.completion + (7 if thinks else 0),
-        )
-    candidate = types.Candidate(
-        content=types.Content(role="model", parts=parts), finish_reason=reason, index=0
-    )
-    return types.GenerateContentResponse(
-        candidates=[candidate], usage_metadata=usage, model_version=model, response_id="resp-1"
-    )
-
-
-def _joined(responses: list[types.GenerateContentResponse]) -> types.GenerateContentResponse:
-    last = responses[-1]
-    if last.candidates and last.candidates[0].content:
-        last.candidates[0].content.parts = [
-            part
-            for one in responses
-            for candidate in one.candidates or ()
-            for part in (candidate.content.parts if candidate.content else None) or ()
-        ]
-    return last
-
-
 def _other_publishers(path: str, body: dict[str, Any], orders: Directives) -> tuple[bytes, bytes] | None:
     """What Claude, Mistral and the OpenAI-compatible endpoint answer: content type and body."""
     streams = bool(body.get("stream"))
     content_type = b"text/event-stream" if streams else b"application/json"
     if "/publishers/anthropic/" in path:
-        said = anthropic.text("Bonjour.")
+        text = anthropic.text("Bonjour.")
         if streams:
-            return content_type, anthropic.wire(*anthropic.events(said))
-        return content_type, json.dumps(anthropic.message(said)).encode()
+            return content_type, anthropic.wire(*anthropic.events(text))
+        return content_type, json.dumps(anthropic.message(text)).encode()
     if "/publishers/mistralai/" in path or path.endswith("/chat/completions"):
         if streams:
             pieces, _ = stream_pieces("chat.completions", body["model"], orders, include_usage=True)
@@ -351,7 +331,7 @@ async def _failure(send: Send, orders: Directives) -> None:
     name = {429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE", 400: "INVALID_ARGUMENT"}.get(
         orders.status, "INTERNAL"
     )
-    await _json(send, orders.status, status(orders.status, f"fake failure {orders.status}", name, details))
+    await _json(send, orders.status, status(orders.status, f"{REFUSAL} ({orders.status})", name, details))
 
 
 async def _json(send: Send, code: int, document: Any) -> None:

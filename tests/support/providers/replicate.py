@@ -11,11 +11,14 @@ from replicate.prediction import Prediction
 from replicate.stream import ServerSentEvent
 
 from tests.support.gateway import served
+from tests.support.providers.script import REFUSAL, Turn, cut
 from tests.support.upstream.answers import PIXEL
 from tests.support.upstream.app import Receive, Scope, Send
 
 Document = dict[str, Any]
 Ending = Literal["done", "cut", "early", "stall", "error", "canceled"]
+_STATUS = {"refused": 422, "denied": 401, "limited": 429, "overloaded": 503}
+_ENDINGS: dict[str, Ending] = {"break": "cut", "early": "early", "stall": "stall", "error event": "error"}
 ID = "gm3qorzdhgbfurvjtvhg6dckhu"
 
 
@@ -40,7 +43,9 @@ class FakeReplicate:
     streams: bool = True
     ending: Ending = "done"
     refusal: tuple[int, Document] | None = None
-    metrics: Document = field(default_factory=lambda: {"input_token_count": 9, "output_token_count": 4})
+    metrics: Document | None = field(
+        default_factory=lambda: {"input_token_count": 9, "output_token_count": 4}
+    )
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     cancelled: int = 0
@@ -49,6 +54,26 @@ class FakeReplicate:
     lookups_fail: list[int] = field(default_factory=list)
     """Statuses of the next look-ups."""
     _left: int = 0
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def play(self, turn: Turn) -> None:
+        if turn.thought or turn.calls:
+            raise ValueError("a prediction is nothing but its output")
+        self.refusal = None
+        if turn.fault in _STATUS:
+            status = _STATUS[turn.fault]
+            self.refusal = (status, {"title": "No", "detail": f"{REFUSAL}: {turn.fault}", "status": status})
+        self.output = cut(turn.text)
+        counted = {"input_token_count": turn.prompt, "output_token_count": turn.completion}
+        self.metrics = None if turn.fault == "no usage" else counted
+        failed = turn.fault == "error in 200"
+        self.status, self.error = ("failed", f"{REFUSAL}: overloaded") if failed else ("succeeded", None)
+        # a prediction that failed at once has no stream to follow
+        self.streams = not failed
+        self.ending = _ENDINGS.get(turn.fault, "done")
+
+    def received(self) -> list[Document]:
+        return [asked.body for asked in self.asked if asked.method == "POST"]
 
     def __post_init__(self) -> None:
         self.made.set()
@@ -103,18 +128,22 @@ class FakeReplicate:
     async def _stream(self, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200}
         await send(start | {"headers": [(b"content-type", b"text/event-stream")]})
-        pieces = [_event("output", text, number) for number, text in enumerate(self.output)]
+        output = (
+            self.output if self.ending in ("done", "canceled") else self.output[: len(self.output) // 2 + 1]
+        )
+        pieces = output_events(output)
         if self.ending == "done":
             pieces.append(_event("done", "{}", len(pieces)))
         elif self.ending == "canceled":
             pieces.append(_event("done", '{"reason":"canceled"}', len(pieces)))
         elif self.ending == "error":
-            pieces.append(_event("error", '{"detail":"CUDA out of memory"}', len(pieces)))
+            pieces.append(_event("error", f'{{"detail":"{REFUSAL}: CUDA out of memory"}}', len(pieces)))
         for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         if self.ending == "stall":
             while (await receive())["type"] != "http.disconnect":
                 await asyncio.sleep(0)
+            self.left.set()
         if self.ending != "cut":
             await send({"type": "http.response.body", "body": b""})
 
@@ -126,6 +155,15 @@ async def running_replicate() -> AsyncIterator[tuple[FakeReplicate, str]]:
     async with served(fake) as url:
         fake.url = url
         yield fake, url
+
+
+def output_events(output: list[str]) -> list[bytes]:
+    """The pieces of an output as they stand in a stream."""
+    return [_event("output", text, number) for number, text in enumerate(output)]
+
+
+def done_event() -> bytes:
+    return _event("done", "{}", 1)
 
 
 def _event(name: str, data: str, number: int) -> bytes:

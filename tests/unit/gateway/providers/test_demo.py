@@ -89,7 +89,6 @@ async def test_several_choices() -> None:
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
 
 
-@pytest.mark.proves(provider="demo", operation="chat", features=("images in",))
 async def test_pictures_are_noticed() -> None:
     content = [
         {"type": "text", "text": "what is this?"},
@@ -102,7 +101,6 @@ async def test_pictures_are_noticed() -> None:
     assert "1 image (image/png, about 6 bytes)" in reply
 
 
-@pytest.mark.proves(provider="demo", operation="chat", features=("stream",))
 async def test_a_stream_is_made_of_valid_chunks_and_adds_up_to_the_answer() -> None:
     pieces = await stream("lorem", "go", stream_options={"include_usage": True})
     chunks = [ChatCompletionChunk.model_validate_json(piece[6:], strict=True) for piece in pieces[:-1]]

@@ -82,7 +82,6 @@ def test_turns_of_one_role_become_one_and_the_system_prompt_is_lifted() -> None:
     assert results[0]["tool_use_id"] == "call_1"
 
 
-@pytest.mark.proves(provider="anthropic", operation="chat", features=("images in", "documents in"))
 def test_pictures_and_documents() -> None:
     wrongly_named = {"type": "image_url", "image_url": {"url": f"data:image/jpg;base64,{PIXEL}"}}
     linked = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "high"}}
@@ -171,7 +170,6 @@ def test_only_thoughts_of_its_own_go_back() -> None:
         ({"parallel_tool_calls": False}, {"type": "auto", "disable_parallel_tool_use": True}),
     ],
 )
-@pytest.mark.proves(provider="anthropic", operation="chat", features=("forced tool",))
 def test_the_choice_of_tools(asked: Any, said: Any) -> None:
     assert built(tools=[TOOL], **asked)[0].get("tool_choice") == said
 
@@ -253,7 +251,6 @@ def test_reasoning_that_is_not_to_be_seen_is_not_asked_for() -> None:
             assert built(model, **asked)[0]["thinking"]["display"] == "omitted"
 
 
-@pytest.mark.proves(provider="anthropic", operation="chat", features=("json mode",))
 def test_json_without_a_schema() -> None:
     alone, _ = built(response_format={"type": "json_object"})
     assert alone["tool_choice"] == {"type": "tool", "name": "answer_in_json"}

@@ -161,7 +161,6 @@ def test_tools_of_the_past_are_declared_even_when_the_request_has_none() -> None
         ({"type": "function", "function": {"name": "weather"}}, {"tool": {"name": "weather"}}),
     ],
 )
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("forced tool",))
 def test_the_choice_of_tools(choice: Any, expected: Any) -> None:
     assert params(chat_body(tools=[WEATHER], tool_choice=choice))["toolConfig"].get("toolChoice") == expected
 
@@ -220,7 +219,6 @@ def test_a_model_that_no_tool_can_be_forced_upon_is_held_to_the_format(model: st
     assert plain.keys() == {"messages", "system"}
 
 
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("images in", "documents in"))
 def test_pictures_documents_and_recordings() -> None:
     parts = [
         {"type": "image_url", "image_url": {"url": url("image/jpeg", PNG)}},

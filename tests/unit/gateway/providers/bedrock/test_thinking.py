@@ -36,7 +36,6 @@ def test_a_model_that_thinks_gets_the_schema_without_a_tool() -> None:
         ("anthropic.claude-sonnet-4-5-v1:0", {"type": "json_object"}),
     ],
 )
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("json mode",))
 def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -> None:
     found, prepared = built(chat_body(response_format=form, reasoning_effort="low"), target(model))
 
@@ -68,7 +67,6 @@ def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -
         ("anthropic.claude-sonnet-4-5-v1:0", {"reasoning_effort": "high", "max_tokens": 500}, None),
     ],
 )  # fmt: skip
-@pytest.mark.proves(provider="bedrock", operation="chat", features=("reasoning",))
 def test_thinking(model: str, fields: dict[str, Any], expected: Any) -> None:
     assert params(chat_body(**fields), target(model)).get("additionalModelRequestFields") == expected
 
