@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.gateway.circuits import Blame
+from services.gateway.circuits import QUOTA, Blame
 from services.gateway.errors import ClientError
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.upstream.port import (
@@ -43,7 +43,8 @@ def from_upstream_error(error: UpstreamError, provider: str) -> ClientError:
         return ClientError(
             "provider_rate_limited",
             f"The provider '{provider}' is limiting requests: {_said(error)}",
-            retry_after_s=error.retry_after_s,
+            # Where the provider does not say, as long as it is left alone here.
+            retry_after_s=QUOTA.rest_s if error.retry_after_s is None else error.retry_after_s,
         )
     if error.status >= 500:
         return ClientError(
