@@ -17,35 +17,44 @@ QUANTILE: Final = 0.95
 MIN_SAMPLES: Final = 10
 DECAY: Final = 0.98
 """Weight of the past at each new sample: the last 50 or so decide."""
+RENEWED_EVERY: Final = 8
+"""Samples between two looks at the quantile, once there are some: one sample more hardly moves it."""
+HEAVIEST: Final = 1e100
 _EDGES: Final = tuple(sorted({ceil(2 ** (step / 4)) for step in range(81)}))
 """Upper edges of the histogram: steps of a quarter of an octave (at most 19 % too much), 1 to 2^20 tokens."""
 
 
 class _Histogram:
-    __slots__ = ("quantile", "samples", "weights")
+    """Newer samples weigh more, which is the same as older ones fading."""
+
+    __slots__ = ("_newest", "quantile", "samples", "weights")
 
     def __init__(self) -> None:
         self.samples = 0
         self.weights: dict[int, float] = {}
         self.quantile = 0
+        self._newest = 1.0
+        """Weight of the newest sample."""
 
     def observe(self, tokens: int) -> None:
-        for place in self.weights:
-            self.weights[place] *= DECAY
         place = min(bisect_left(_EDGES, tokens), len(_EDGES) - 1)
-        self.weights[place] = self.weights.get(place, 0.0) + 1.0
+        self._newest /= DECAY
+        self.weights[place] = self.weights.get(place, 0.0) + self._newest
         self.samples += 1
-        self.quantile = self._quantile()
+        if self.samples <= MIN_SAMPLES or self.samples % RENEWED_EVERY == 0:
+            self._renew()
 
-    def _quantile(self) -> int:
+    def _renew(self) -> None:
         wanted = sum(self.weights.values()) * QUANTILE
         reached = 0.0
-        place = 0
         for place in sorted(self.weights):
             reached += self.weights[place]
             if reached >= wanted:
+                self.quantile = _EDGES[place]
                 break
-        return _EDGES[place]
+        if self._newest > HEAVIEST:
+            self.weights = {place: weight / self._newest for place, weight in self.weights.items()}
+            self._newest = 1.0
 
 
 class CompletionEstimates:

@@ -62,8 +62,11 @@ class JsonBody:
     @property
     def max_tokens(self) -> int | None:
         """The client's limit on completion tokens, under any of its names."""
-        limits = (self.number(name) for name in _LIMITS)
-        return next((limit for limit in limits if limit is not None), None)
+        for name in _LIMITS:
+            limit = self.number(name)
+            if limit is not None:
+                return limit
+        return None
 
     @property
     def n(self) -> int:

@@ -109,7 +109,7 @@ def _adjust_chat(
     _adjust_fields(fields, body, result)
     if reasons:
         _rename(body, "max_tokens", "max_completion_tokens", result)
-    if not spoken.reasoning_object:
+    if not spoken.reasoning_object and ("reasoning" in body or "thinking" in body):
         _say_effort(body, result, takes_effort="reasoning_effort" not in fields.drop)
     _adjust_values(spoken, body, result)
     _adjust_conversation(spoken, body, result, reasons=reasons)
@@ -129,12 +129,10 @@ def _refuse_other_models(body: ParsedBody) -> None:
 
 
 def _adjust_fields(fields: Fields, body: ParsedBody, result: Adjusted) -> None:
-    for name in body.names:
-        if name in fields.drop and name not in result.drop:
+    for name in body.names & fields.drop:
+        if name not in result.drop:
             result.leave_out(name)
-    for name in sorted(fields.refuse):
-        if name not in body:
-            continue
+    for name in sorted(body.names & fields.refuse):
         if not _asks_for_nothing(name, body):
             raise BadRequest(f"`{name}` cannot be used with this model: its provider has none.", param=name)
         result.drop.add(name)
@@ -206,10 +204,12 @@ def _effort_of_thinking(raw: bytes) -> str | None:
 
 def _adjust_values(spoken: Dialect, body: JsonBody, result: Adjusted) -> None:
     for name, value, said in spoken.synonyms:
-        if body.raw(name) == body.encoded(value):
+        if name in body and body.raw(name) == body.encoded(value):
             result.changes[name] = body.encoded(said)
     for name, value, said in spoken.nearest:
-        if name in result.drop or result.changes.get(name, body.raw(name)) != body.encoded(value):
+        if name in result.drop or (name not in body and name not in result.changes):
+            continue
+        if result.changes.get(name, body.raw(name)) != body.encoded(value):
             continue
         result.dropped.append(name)
         if said:
