@@ -113,6 +113,9 @@ class UsageRecorded(Event, frozen=True, kw_only=True, tag="usage.recorded"):
     price_version: str = ""
     service_tier: str = ""
     """Where the provider served the request at another price than the usual one."""
+    image_quality: str = ""
+    image_size: str = ""
+    """What the pictures in `tokens` are like, as far as anybody said: some prices depend on it."""
     reserved_nanos: int = 0
     charges: tuple[Charge, ...] = ()
     latency_ms: int = 0
@@ -174,6 +177,9 @@ class RequestLogged(Event, frozen=True, kw_only=True, tag="request.logged"):
     price_version: str = ""
     service_tier: str = ""
     """Where the provider served the request at another price than the usual one."""
+    image_quality: str = ""
+    image_size: str = ""
+    """What the pictures in `tokens` are like, as far as anybody said: some prices depend on it."""
     latency_ms: int = 0
     ttft_ms: int | None = None
     attempts: tuple[Attempt, ...] = ()

@@ -1,5 +1,7 @@
 """Whether a request may be sent, and the money held for it. Memory only; nothing else runs between check and hold."""
 
+from typing import Final
+
 import msgspec
 
 from services.gateway.catalogue import Route
@@ -8,7 +10,7 @@ from services.gateway.exchange import Exchange, Reservation
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.estimate import estimate_prompt, spoken_tokens
-from services.gateway.providers.operations import Operation
+from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.recording import Recorder
 from shared.events import Charge, Tokens
 from shared.governance.admission import Refused, decide
@@ -16,9 +18,14 @@ from shared.governance.model import VirtualKey
 from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.pricing.cost import cost_nanos
-from shared.pricing.model import ModelPrice
+from shared.pricing.model import ModelPrice, Picture
 
-_COMPLETING = (Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES)
+_COMPLETING: Final = frozenset(
+    {Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES} | PICTURES
+)
+"""What is answered with tokens that some models are priced by."""
+_UNHEARD_OF: Final = Picture("?", "?")
+"""On no list, so priced as the dearest: of what another candidate would be asked to draw nobody knows yet."""
 
 
 class Admission:
@@ -96,8 +103,9 @@ class Admission:
         elif exchange.operation is Operation.SPEECH:
             completion = spoken = spoken_tokens(prompt.characters)
         expected = msgspec.structs.replace(prompt, completion=completion, completion_audio=spoken)
-        nanos, tier = cost_nanos(price, expected), price.in_tier(_requested_tier(body))
-        return nanos if tier is price else max(nanos, cost_nanos(tier, expected))
+        picture = exchange.picture if route is exchange.route else _UNHEARD_OF
+        nanos, tier = cost_nanos(price, expected, picture), price.in_tier(_requested_tier(body))
+        return nanos if tier is price else max(nanos, cost_nanos(tier, expected, picture))
 
 
 def _requested_tier(body: ParsedBody) -> str:

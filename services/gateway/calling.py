@@ -201,7 +201,7 @@ class Caller:
     def _started(self, exchange: Exchange, trip: Trip) -> Trip:
         """The call of the trip is the first to its candidate."""
         self._budget(trip.call.route).first_call()
-        exchange.go_to(trip.call.route, trip.call.prepared.dropped)
+        exchange.go_to(trip.call.route, trip.call.prepared.dropped, trip.call.prepared.picture)
         return trip
 
     async def _go_on(self, exchange: Exchange, trip: Trip, failure: Failure) -> None:

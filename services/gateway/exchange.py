@@ -14,13 +14,13 @@ from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Relay
-from services.gateway.providers.usage import Usage
+from services.gateway.providers.usage import NO_PICTURE, Usage
 from services.gateway.streaming import StreamWriter
 from shared.events import Attempt, Charge, CostBasis, Outcome, Tokens
 from shared.governance.model import VirtualKey
 from shared.governance.money import usd_from_nanos
-from shared.pricing.cost import cost_nanos
-from shared.pricing.model import ModelPrice
+from shared.pricing.cost import cost_nanos, counts_suffice
+from shared.pricing.model import ModelPrice, Picture
 
 ResponseKind = Literal["json", "sse", "text", "binary", "none"]
 
@@ -54,7 +54,7 @@ class Exchange:
 
     __slots__ = (
         "attempts", "attribution", "body", "candidates", "client_headers", "cost", "error", "fetched", "finish_reason", "first_byte_ms",
-        "http_status", "incoming", "key", "operation", "outcome", "price", "raw_body", "recorded", "relay",
+        "http_status", "incoming", "key", "operation", "outcome", "picture", "price", "raw_body", "recorded", "relay",
         "requested_model", "reservation", "response", "response_bytes", "response_kind", "route", "stream", "usage",
         "writer",
     )  # fmt: skip
@@ -75,6 +75,8 @@ class Exchange:
         self.route: Route | None = None
         """Where it went last."""
         self.price: ModelPrice | None = None
+        self.picture = NO_PICTURE
+        """What the provider was asked to draw."""
         self.reservation: Reservation | None = None
         self.attempts: list[Attempt] = []
         self.client_headers: list[Header] = []
@@ -96,9 +98,13 @@ class Exchange:
         self.response_bytes = 0
         self.recorded = False
 
-    def go_to(self, route: Route, dropped: Sequence[str]) -> None:
-        """From here on the request is this model's: its name and its price count. `dropped`: parameters left out."""
+    def go_to(self, route: Route, dropped: Sequence[str], picture: Picture) -> None:
+        """From here on the request is this model's: its name and its price count.
+
+        `dropped`: parameters left out. `picture`: what it is asked to draw.
+        """
         self.route = route
+        self.picture = picture
         self.price = route.price_at(self.incoming.received_ms)
         told = _told_of(route)
         if dropped:
@@ -125,7 +131,17 @@ class Exchange:
         if self.price is None:
             return Cost(0, "unpriced")
         price = self.price.in_tier(usage.service_tier)
-        return Cost(cost_nanos(price, usage.tokens), "estimated" if usage.estimated else "priced")
+        if not usage.estimated and not counts_suffice(price, usage.tokens):
+            return Cost(0, "unpriced")
+        nanos = cost_nanos(price, usage.tokens, self.drawn(usage))
+        return Cost(nanos, "estimated" if usage.estimated else "priced")
+
+    def drawn(self, usage: Usage) -> Picture:
+        """What the pictures are like: as the answer says, else as was asked for, else as the model draws unasked."""
+        if not usage.tokens.images:
+            return NO_PICTURE
+        picture = usage.picture.or_as(self.picture)
+        return picture if self.price is None else picture.or_as(self.price.usual_picture)
 
     def shown_cost(self, usage: Usage) -> str | None:
         """The cost as a decimal in USD for the answer's `usage`; None when it is unknown or the key does not show it."""

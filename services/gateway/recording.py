@@ -13,6 +13,7 @@ from services.gateway.errors import ClientError
 from services.gateway.exchange import Exchange, Reservation
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.multipart import MultipartBody
+from services.gateway.providers.usage import NO_PICTURE
 from services.gateway.redaction import logged_any, logged_json, logged_size, logged_text
 from shared.errors import RecordTooLarge, SpoolFull
 from shared.eventlog.outbox import Position
@@ -159,6 +160,8 @@ class Recorder:
             cost_basis=logged.cost_basis,
             price_version=logged.price_version,
             service_tier=logged.service_tier,
+            image_quality=logged.image_quality,
+            image_size=logged.image_size,
             reserved_nanos=reservation.nanos if reservation.recorded else 0,
             charges=tuple(reservation.charges),
             latency_ms=logged.latency_ms,
@@ -167,6 +170,7 @@ class Recorder:
 
     def _logged(self, exchange: Exchange, latency_ms: int) -> RequestLogged:
         incoming, route, who, error = exchange.incoming, exchange.route, exchange.attribution, exchange.error
+        picture = exchange.drawn(exchange.usage) if exchange.usage is not None else NO_PICTURE
         return RequestLogged(
             request_id=incoming.request_id,
             started_at_ms=incoming.received_ms,
@@ -193,6 +197,8 @@ class Recorder:
             cost_basis=exchange.cost.basis,
             price_version=route.prices.version if route is not None and exchange.usage is not None else "",
             service_tier=exchange.usage.service_tier if exchange.usage is not None else "",
+            image_quality=picture.quality,
+            image_size=picture.size,
             latency_ms=latency_ms,
             ttft_ms=exchange.first_byte_ms,
             attempts=tuple(exchange.attempts),

@@ -18,9 +18,10 @@ LIST_COLUMNS: Final = (
 
 DETAIL_COLUMNS: Final = (
     f"{LIST_COLUMNS}, ended_at, gateway_id, requested_model, chat_id, client, error_message, finish_reason, "
-    "cached_read_tokens, cache_write_tokens, reasoning_tokens, prompt_audio_tokens, completion_audio_tokens, "
-    "images, characters, audio_ms, price_version, attempts, request, request_bytes, response, response_kind, "
-    "response_bytes, prompt_text, answer_text"
+    "cached_read_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, prompt_audio_tokens, "
+    "prompt_image_tokens, completion_audio_tokens, completion_image_tokens, images, characters, audio_ms, searches, "
+    "search_units, price_version, service_tier, image_quality, image_size, attempts, request, request_bytes, "
+    "response, response_kind, response_bytes, prompt_text, answer_text"
 )
 _DAY_MS: Final = 86_400_000
 _LOOK_BACK_DAYS: Final = (1, 7)

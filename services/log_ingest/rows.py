@@ -44,15 +44,23 @@ class LogRow(NamedTuple):
     completion_tokens: int
     cached_read_tokens: int
     cache_write_tokens: int
+    cache_write_1h_tokens: int
     reasoning_tokens: int
     prompt_audio_tokens: int
+    prompt_image_tokens: int
     completion_audio_tokens: int
+    completion_image_tokens: int
     images: int
     characters: int
     audio_ms: int
+    searches: int
+    search_units: int
     cost: Decimal | None
     cost_basis: str
     price_version: str
+    service_tier: str
+    image_quality: str
+    image_size: str
     latency_ms: int
     ttft_ms: int | None
     attempts: str
@@ -109,6 +117,9 @@ def row_of_logged(event: RequestLogged, record: Record) -> LogRow:
         cost=_cost(event.cost_nanos, event.cost_basis),
         cost_basis=event.cost_basis,
         price_version=event.price_version,
+        service_tier=event.service_tier,
+        image_quality=event.image_quality,
+        image_size=event.image_size,
         latency_ms=event.latency_ms,
         ttft_ms=event.ttft_ms,
         attempts=msgspec.json.encode(event.attempts).decode(),
@@ -153,6 +164,9 @@ def row_of_abandoned(event: UsageRecorded, record: Record) -> LogRow:
         cost=_cost(event.cost_nanos, event.cost_basis),
         cost_basis=event.cost_basis,
         price_version=event.price_version,
+        service_tier=event.service_tier,
+        image_quality=event.image_quality,
+        image_size=event.image_size,
         latency_ms=event.latency_ms,
         ttft_ms=event.ttft_ms,
         attempts="[]",
@@ -175,12 +189,17 @@ def _token_columns(tokens: Tokens) -> dict[str, int]:
         "completion_tokens": tokens.completion,
         "cached_read_tokens": tokens.cached_read,
         "cache_write_tokens": tokens.cache_write,
+        "cache_write_1h_tokens": tokens.cache_write_1h,
         "reasoning_tokens": tokens.reasoning,
         "prompt_audio_tokens": tokens.prompt_audio,
+        "prompt_image_tokens": tokens.prompt_image,
         "completion_audio_tokens": tokens.completion_audio,
+        "completion_image_tokens": tokens.completion_image,
         "images": tokens.images,
         "characters": tokens.characters,
         "audio_ms": tokens.audio_ms,
+        "searches": tokens.searches,
+        "search_units": tokens.search_units,
     }
 
 

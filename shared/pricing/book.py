@@ -1,4 +1,6 @@
-"""PriceBook: the price of a model. The operator's overrides win, then the built-in demo prices, then public prices."""
+"""PriceBook: the price of a model. The operator's overrides win, then the built-in demo prices, then genai-prices, then
+vendors' lists.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -8,6 +10,7 @@ import msgspec
 
 from shared.governance.model import PriceOverride
 from shared.pricing.genai import DATA_VERSION, Schedule, Scheduled, price_at, schedule_for
+from shared.pricing.listed import LISTS_VERSION, listed
 from shared.pricing.model import ModelPrice, rates
 
 DEMO_TYPE: Final = "demo"
@@ -35,7 +38,8 @@ class PriceBook:
         given = {override.model: override for override in overrides}
         self._overrides = {model: price_of_override(override) for model, override in given.items()}
         self._found: dict[tuple[str, str, str], Schedule] = {}
-        self.version = DATA_VERSION + (f"+{_fingerprint(given)}" if given else "")
+        data = f"{DATA_VERSION}+lists-{LISTS_VERSION}"
+        self.version = f"{data}+{_fingerprint(given)}" if given else data
         """Names the data and the overrides: the same version gives the same prices."""
 
     def price(
@@ -62,7 +66,11 @@ class PriceBook:
         if provider_type == DEMO_TYPE:
             demo = DEMO_PRICES.get(model)
             return (Scheduled(demo),) if demo is not None else ()
-        return schedule_for(provider_type, model)
+        public = schedule_for(provider_type, model)
+        if public:
+            return public
+        price = listed(provider_type, model)
+        return (Scheduled(price),) if price is not None else ()
 
 
 def price_of_override(override: PriceOverride) -> ModelPrice:

@@ -36,6 +36,28 @@ class Tier(msgspec.Struct, frozen=True):
     rates: Rates
 
 
+class Picture(msgspec.Struct, frozen=True):
+    """What decides about the price of a picture, in its provider's words. Empty: nobody has said."""
+
+    quality: str = ""
+    size: str = ""
+    """WIDTHxHEIGHT, or what the provider calls it."""
+
+    def or_as(self, other: "Picture") -> "Picture":
+        """With what the other says where this one says nothing."""
+        return Picture(self.quality or other.quality, self.size or other.size)
+
+
+class PictureRate(msgspec.Struct, frozen=True):
+    """The price of one picture."""
+
+    nanos: int
+    quality: str = ""
+    """Empty: whatever the quality."""
+    size: str = ""
+    """WIDTHxHEIGHT: up to so many pixels. Another word: this size. Empty: whatever the size."""
+
+
 class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     """The price of a model at one time. What it does not name costs nothing."""
 
@@ -45,6 +67,11 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     """Rising."""
     per_request_nanos: int = 0
     per_image_nanos: int = 0
+    """Where pictures differ in price, the dearest."""
+    picture_rates: tuple[PictureRate, ...] = ()
+    """Empty: all pictures cost the same."""
+    usual_picture: Picture = Picture()
+    """What the model draws when it is not told."""
     per_search_nanos: int = 0
     per_million_characters_nanos: int = 0
     per_audio_hour_nanos: int = 0

@@ -17,6 +17,7 @@ from services.gateway.providers.usage import (
     read_usage,
     usage_json,
     with_cost,
+    with_picture,
 )
 from services.gateway.providers.wire_errors import error_in, unreadable_answer
 from shared.events import Tokens
@@ -80,6 +81,8 @@ def read_openai_answer(
         return OpenAIAnswer(answer, content_type, Usage(Tokens(), estimated=True), error=unreadable_answer())
     images = _count(fields.get("data")) if operation in PICTURES else 0
     usage = _usage(operation, request, fields, answer, images)
+    if images:
+        usage = with_picture(usage, fields)
     finish_reason = _finish_reason(fields.get("choices"))
     suspect = "error" in fields or "choices" not in fields or finish_reason == "error"
     return OpenAIAnswer(

@@ -94,7 +94,7 @@ class OpenAIAdapter:
         if operation is Operation.RERANK:
             # Some servers have it beside `/v1`, not below.
             converse = or_at(target.provider.base_url.rstrip("/").removesuffix("/v1") + operation.path)
-        return Prepared(request, streams, tuple(sorted(adjusted.dropped)), converse)
+        return Prepared(request, streams, tuple(sorted(adjusted.dropped)), converse, adjusted.picture)
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes

@@ -28,6 +28,8 @@ from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.mistral.request import WRITTEN_OTHERWISE
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.pictures import picture_changes
+from services.gateway.providers.usage import NO_PICTURE
+from shared.pricing.model import Picture
 
 USER_MAX_CHARS: Final = 64
 STREAM_OPTIONS: Final = b'{"include_usage":true}'
@@ -49,6 +51,8 @@ class Adjusted:
     drop: set[str] = field(default_factory=set)
     dropped: list[str] = field(default_factory=list)
     """Names to report: dropped, or replaced by something else than what was asked for."""
+    picture: Picture = NO_PICTURE
+    """What is asked for, where it is a picture."""
 
     def leave_out(self, name: str) -> None:
         self.drop.add(name)
@@ -89,7 +93,7 @@ def adjust(name: str, operation: Operation, model: str, body: ParsedBody) -> Adj
     if operation in _CHAT and isinstance(body, JsonBody):
         _adjust_chat(name, spoken, operation, model, body, result)
     elif operation in PICTURES:
-        changes, replaced = picture_changes(name, model, body)
+        changes, replaced, result.picture = picture_changes(name, model, body)
         for parameter, value in changes.items():
             if value is None:
                 result.drop.add(parameter)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.usage import picture_of
+from shared.pricing.model import Picture
 
 _SIZES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("gpt-image", ("1024x1024", "1536x1024", "1024x1536")),
@@ -22,8 +25,13 @@ Changes = dict[str, bytes | None]
 """Parameter to its value in the body's notation; None: leave it out."""
 
 
-def picture_changes(dialect: str, model: str, body: ParsedBody) -> tuple[Changes, list[str]]:
-    """What to change, and the names to report: left out, or replaced by something else than what was asked for."""
+Fitted = tuple[Changes, list[str], Picture]
+"""What to change; the names to report: left out, or replaced by something else than what was asked for; and what is
+asked for then."""
+
+
+def picture_changes(dialect: str, model: str, body: ParsedBody) -> Fitted:
+    """Fits a request to a model of a provider that speaks this dialect."""
     if dialect == "nebius" and isinstance(body, JsonBody):
         return _nebius(body)
     if dialect == "xai":
@@ -31,7 +39,7 @@ def picture_changes(dialect: str, model: str, body: ParsedBody) -> tuple[Changes
     return _openai(model, body)
 
 
-def _openai(model: str, body: ParsedBody) -> tuple[Changes, list[str]]:
+def _openai(model: str, body: ParsedBody) -> Fitted:
     changes: Changes = {}
     is_gpt = model.startswith(("gpt-image", "chatgpt-image"))
     if is_gpt and "response_format" in body:
@@ -39,12 +47,20 @@ def _openai(model: str, body: ParsedBody) -> tuple[Changes, list[str]]:
     size = body.text("size")
     sizes = next((sizes for prefix, sizes in _SIZES if model.startswith(prefix)), ())
     if size and sizes and size not in sizes and not (is_gpt and size == "auto"):
-        nearest = nearest_size(size, sizes)
-        changes["size"] = None if nearest is None else body.encoded(nearest)
-    return changes, list(changes)
+        size = nearest_size(size, sizes)
+        changes["size"] = None if size is None else body.encoded(size)
+    return changes, list(changes), picture_of(_word(body, "quality"), size)
 
 
-def _nebius(body: JsonBody) -> tuple[Changes, list[str]]:
+def _word(body: ParsedBody, name: str) -> str:
+    """A parameter that is not ours to judge; empty where it is no text."""
+    try:
+        return body.text(name) or ""
+    except BadRequest:
+        return ""
+
+
+def _nebius(body: JsonBody) -> Fitted:
     """Both sides apart, and the kind of file by another name."""
     changes: Changes = {name: None for name in (*_OPENAIS_OWN, "quality") if name in body}
     reported = list(changes)
@@ -62,10 +78,10 @@ def _nebius(body: JsonBody) -> tuple[Changes, list[str]]:
             "output_format": None,
             "response_extension": body.encoded(_FILE_TYPES.get(kind, kind)),
         }
-    return changes, reported
+    return changes, reported, picture_of("", size)
 
 
-def _xai(model: str, body: ParsedBody) -> tuple[Changes, list[str]]:
+def _xai(model: str, body: ParsedBody) -> Fitted:
     """Shapes instead of sizes; the first of its models made one shape only."""
     changes: Changes = {name: None for name in (*_OPENAIS_OWN, "output_format") if name in body}
     if "quality" in body and body.text("quality") not in _GROK_QUALITIES:
@@ -79,7 +95,8 @@ def _xai(model: str, body: ParsedBody) -> tuple[Changes, list[str]]:
             changes["aspect_ratio"] = body.encoded(_nearest_shape(sides))
         if size and size != "auto":
             reported.append("size")
-    return changes, reported
+    quality = "" if "quality" in changes else body.text("quality")
+    return changes, reported, picture_of(quality, _word(body, "resolution"))
 
 
 def _nearest_shape(sides: tuple[int, int]) -> str:

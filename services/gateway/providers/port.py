@@ -19,7 +19,7 @@ from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.operations import Operation
-from services.gateway.providers.usage import Usage
+from services.gateway.providers.usage import NO_PICTURE, Usage
 from services.gateway.upstream.port import (
     UpstreamClient,
     UpstreamRequest,
@@ -28,6 +28,7 @@ from services.gateway.upstream.port import (
 )
 from shared.catalogue.provider_types import ProviderType
 from shared.governance.model import Provider
+from shared.pricing.model import Picture
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 NOTHING_FETCHED: Final[Mapping[str, Fetched]] = MappingProxyType({})
@@ -75,6 +76,8 @@ class Prepared:
     """Parameters of the client that this provider would have refused, so that they were left out or changed."""
     converse: Converse | None = None
     """How the answer is had; None: by sending the request."""
+    picture: Picture = NO_PICTURE
+    """What the provider is asked to draw, in its own words, as far as a price may depend on it."""
 
 
 class Answer(Protocol):

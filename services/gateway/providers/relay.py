@@ -9,7 +9,14 @@ from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import completion_tokens_seen
 from services.gateway.providers.port import RelayOptions
 from services.gateway.providers.sse import DONE_EVENT, EventBuffer, blocks, data_of, event, event_name
-from services.gateway.providers.usage import Usage, at_tier, read_usage, usage_json, with_cost
+from services.gateway.providers.usage import (
+    Usage,
+    at_tier,
+    read_usage,
+    usage_json,
+    with_cost,
+    with_picture,
+)
 from services.gateway.providers.wire_errors import error_body, error_in, stream_cut, unreadable_stream
 from shared.events import Tokens
 
@@ -198,7 +205,7 @@ class OpenAIRelay:
         reported = read_usage(raw, images=self._images) if raw.startswith(b"{") else None
         if reported is None:
             return block
-        self._reported = reported
+        self._reported = reported = with_picture(reported, fields) if self._images else reported
         cost = self._options.cost_of(reported)
         if cost is None:
             return block

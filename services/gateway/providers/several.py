@@ -9,12 +9,14 @@ import msgspec
 from multidict import CIMultiDict
 
 from services.gateway.providers.port import Converse, Prepared
+from services.gateway.providers.usage import NO_PICTURE
 from services.gateway.upstream.port import (
     UpstreamClient,
     UpstreamRequest,
     UpstreamResponse,
     UpstreamTooLarge,
 )
+from shared.pricing.model import Picture
 
 MAX_CALLS: Final = 256
 _AT_ONCE: Final = 8
@@ -53,14 +55,19 @@ _many: Final = msgspec.json.Decoder(_Many)
 
 
 def prepared(
-    request: UpstreamRequest, bodies: Sequence[bytes], dropped: Sequence[str] = (), *, counter: str = ""
+    request: UpstreamRequest,
+    bodies: Sequence[bytes],
+    dropped: Sequence[str] = (),
+    *,
+    counter: str = "",
+    picture: Picture = NO_PICTURE,
 ) -> Prepared:
     """The call, or the calls, of these bodies; the answer to be read with `answers_in`.
 
     `counter`: a header whose numbers add up.
     """
     converse = together(bodies, counter) if len(bodies) > 1 else None
-    return Prepared(request, False, tuple(sorted(set(dropped))), converse)
+    return Prepared(request, False, tuple(sorted(set(dropped))), converse, picture)
 
 
 def together(bodies: Sequence[bytes], counter: str) -> Converse:

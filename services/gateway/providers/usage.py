@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import msgspec
 
 from shared.events import Tokens
+from shared.pricing.model import Picture
 
 NANOS_PER_USD: Final = 1_000_000_000
 MOST_USD: Final = 1_000_000
@@ -19,6 +20,8 @@ TICKS_PER_USD: Final = 10_000_000_000
 """xAI's unit of money."""
 USUAL_TIERS: Final = frozenset({"auto", "default", "on_demand", "standard", "unspecified"})
 MAX_TIER_CHARS: Final = 32
+MAX_PICTURE_CHARS: Final = 32
+NO_PICTURE: Final = Picture()
 RawFields = Mapping[str, msgspec.Raw]
 
 
@@ -33,6 +36,8 @@ class Usage:
     """The provider sent no usage: these are the gateway's own estimates."""
     service_tier: str = ""
     """The tier that served it, in the provider's words; empty: the usual one."""
+    picture: Picture = NO_PICTURE
+    """What the pictures that were made are like, as far as the provider says."""
 
 
 class _Details(msgspec.Struct):
@@ -68,6 +73,8 @@ class _Counts(msgspec.Struct):
     cached_tokens: Count | None = None
     seconds: Seconds | None = None
     prompt_audio_seconds: Seconds | None = None
+    num_search_queries: Count | None = None
+    """Perplexity: searches of the web."""
     cost: msgspec.Raw = msgspec.Raw(b"null")
     is_byok: bool | None = None
     """OpenRouter: it used a key of ours at the provider, so `cost` is only its own fee."""
@@ -111,6 +118,7 @@ def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
         completion_image=_count(outputs.image_tokens),
         images=images,
         audio_ms=milliseconds(seconds),
+        searches=_count(counts.num_search_queries),
     )
     return Usage(tokens, cost_nanos)
 
@@ -123,6 +131,25 @@ def at_tier(usage: Usage | None, raw: msgspec.Raw | None) -> Usage | None:
         return replace(usage, service_tier=tier_of(_text.decode(raw)))
     except msgspec.DecodeError:
         return usage  # null, or nothing that names a tier
+
+
+def picture_of(quality: str | None, size: str | None) -> Picture:
+    """What a request or an answer says of its pictures, as it stands in a usage. `auto` says nothing."""
+    words = [(word or "").lower()[:MAX_PICTURE_CHARS] for word in (quality, size)]
+    return Picture(*("" if word == "auto" else word for word in words))
+
+
+def with_picture(usage: Usage, fields: Mapping[str, msgspec.Raw]) -> Usage:
+    """The usage with what an answer in OpenAI's format says of its pictures."""
+    picture = picture_of(_text_in(fields.get("quality")), _text_in(fields.get("size")))
+    return replace(usage, picture=picture) if picture != NO_PICTURE else usage
+
+
+def _text_in(raw: msgspec.Raw | None) -> str | None:
+    try:
+        return _text.decode(raw) if raw is not None else None
+    except msgspec.DecodeError:
+        return None  # null, or nothing that says what a picture is like
 
 
 def tier_of(name: str) -> str:

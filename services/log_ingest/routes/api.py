@@ -29,6 +29,9 @@ class LogDetail(LogLine, frozen=True, kw_only=True):
     finish_reason: str
     tokens: dict[str, int]
     price_version: str
+    service_tier: str
+    image_quality: str
+    image_size: str
     attempts: msgspec.Raw
     request: msgspec.Raw
     request_bytes: int
@@ -46,12 +49,17 @@ _TOKEN_COLUMNS = {
     "completion": "completion_tokens",
     "cached_read": "cached_read_tokens",
     "cache_write": "cache_write_tokens",
+    "cache_write_1h": "cache_write_1h_tokens",
     "reasoning": "reasoning_tokens",
     "prompt_audio": "prompt_audio_tokens",
+    "prompt_image": "prompt_image_tokens",
     "completion_audio": "completion_audio_tokens",
+    "completion_image": "completion_image_tokens",
     "images": "images",
     "characters": "characters",
     "audio_ms": "audio_ms",
+    "searches": "searches",
+    "search_units": "search_units",
 }
 
 

@@ -6,12 +6,13 @@ import pytest
 
 from services.log_ingest.batch import columns_of, insert_token
 from services.log_ingest.decode import decode_record
-from services.log_ingest.migrate import apply_retention, migrate
+from services.log_ingest.migrate import apply_retention, migrate, shipped_migrations
 from services.log_ingest.rows import TABLE, LogRow
 from services.log_ingest.store.port import (
     LogStore,
     QueryLimits,
     QueryTooExpensive,
+    Rows,
     StoreDataError,
     StoreRefused,
 )
@@ -19,6 +20,7 @@ from shared.errors import ConfigurationError
 from tests.support.log_events import T0_MS, abandoned, record_of, request_logged
 
 pytestmark = pytest.mark.clickhouse
+NAMES = ["request_logs", "requests_view", "search_words", "priced_by"]
 DAY_MS = int(timedelta(days=1).total_seconds() * 1000)
 
 
@@ -184,10 +186,56 @@ async def test_migrating_again_does_nothing(store: LogStore) -> None:
 
 
 async def test_two_replicas_may_migrate_one_after_the_other_without_knowing(empty_store: LogStore) -> None:
-    assert await migrate(empty_store) == ["request_logs", "requests_view", "search_words"]
+    assert await migrate(empty_store) == NAMES
     await empty_store.command("TRUNCATE TABLE schema_migrations")  # as the slower replica had read it
 
-    assert await migrate(empty_store) == ["request_logs", "requests_view", "search_words"]
+    assert await migrate(empty_store) == NAMES
+
+
+async def test_rows_that_are_older_than_a_column_are_read_and_the_view_only_grows(
+    empty_store: LogStore,
+) -> None:
+    before = [one for one in shipped_migrations() if one.number < 4]
+    for statement in (statement for one in before for statement in one.statements):
+        await empty_store.command(statement)
+    (row,) = rows_of(1)
+    known = {str(found["name"]) for found in await described(empty_store, "request_logs")}
+    old = {name: values for name, values in columns_of([row]).items() if name in known}
+    await empty_store.insert(TABLE, old, token="old")
+    shown = await described(empty_store, "requests")
+
+    await migrate(empty_store)
+    await insert(empty_store, [row._replace(request_id="new", searches=2, service_tier="flex")])
+
+    assert len(old) == len(LogRow._fields) - 8
+    now = await described(empty_store, "requests")
+    assert now[: len(shown)] == shown
+    assert len(now) == len(shown) + 8
+    assert await empty_store.query(
+        "SELECT request_id = 'new' AS is_new, cache_write_1h_tokens, prompt_image_tokens, completion_image_tokens, "
+        "searches, search_units, service_tier, image_quality, image_size FROM requests ORDER BY is_new"
+    ) == [
+        {
+            "is_new": is_new,
+            "cache_write_1h_tokens": 0,
+            "prompt_image_tokens": 0,
+            "completion_image_tokens": 0,
+            "searches": 2 * is_new,
+            "search_units": 0,
+            "service_tier": "flex" * is_new,
+            "image_quality": "",
+            "image_size": "",
+        }
+        for is_new in (0, 1)
+    ]
+
+
+async def described(store: LogStore, table: str) -> Rows:
+    return await store.query(
+        "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String} "
+        "ORDER BY position",
+        {"database": store.database, "table": table},
+    )
 
 
 async def test_an_edited_migration_is_refused(store: LogStore) -> None:

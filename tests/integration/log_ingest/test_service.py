@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.eventlog.port import NewRecord
+from shared.events import Tokens
 from shared.topics import DEAD_LETTERS, REQUESTS
 from tests.support.eventually import eventually
 from tests.support.log_events import abandoned, raw, request_logged
@@ -53,6 +54,38 @@ async def test_a_logged_request_is_listed_found_and_shown_whole(tmp_path: Path) 
     assert detail["message"]["choices"][0]["message"]["content"] == "twelve degrees"
     assert detail["attempts"] == []
     assert [found["request_id"] for found in search["items"]] == [event.request_id]
+
+
+async def test_what_decided_a_price_is_shown_where_there_is_something_to_show(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    tokens = Tokens(
+        prompt=2_000, completion=900, cache_write=70, cache_write_1h=30, prompt_image=1_500,
+        completion_image=800, images=2, searches=3, search_units=4,
+    )  # fmt: skip
+    picture = {"service_tier": "priority", "image_quality": "hd", "image_size": "1792x1024"}
+    drawn, plain = request_logged(1, tokens=tokens, **picture), request_logged(2)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await log.append(to_append(log, [drawn, plain]))
+        await listed(client, 2)
+        detail = (await client.get(f"/api/logs/{drawn.request_id}")).json()
+        other = (await client.get(f"/api/logs/{plain.request_id}")).json()
+        page = " ".join((await client.get(f"/logs/{drawn.request_id}")).text.split())
+        plain_page = (await client.get(f"/logs/{plain.request_id}")).text
+
+    assert detail["tokens"] == {name: getattr(tokens, name) for name in Tokens.__struct_fields__}
+    assert detail.items() >= picture.items()
+    assert {other[name] for name in picture} == {""}
+    for fact in (
+        "<dt>Tokens in</dt><dd>2,000<small>70 to cache, 30 of them for an hour, 1,500 image</small>",
+        "<dt>Tokens out</dt><dd>900<small>800 image</small>",
+        "<dt>Images</dt><dd>2<small>hd, 1792x1024</small>",
+        "<dt>Searches</dt><dd>3</dd>",
+        "<dt>Search units</dt><dd>4</dd>",
+        "<dt>Service tier</dt><dd>priority</dd>",
+    ):
+        assert fact in page
+    for label in ("Images", "Characters", "Audio", "Searches", "Search units", "Service tier"):
+        assert f"<dt>{label}</dt>" not in plain_page
 
 
 async def test_a_restart_reads_on_and_doubles_nothing(tmp_path: Path) -> None:
@@ -212,6 +245,10 @@ async def test_what_people_wrote_is_never_markup(tmp_path: Path) -> None:
         error_code=attack,
         error_message=attack,
         task=attack,
+        tokens=Tokens(images=1),
+        service_tier=attack,
+        image_quality=attack,
+        image_size=attack,
     )
     async with started_log(settings) as log, running_ingest(settings, log) as client:
         await log.append(to_append(log, [event]))

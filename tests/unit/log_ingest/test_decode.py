@@ -1,16 +1,34 @@
 """Records become rows, nothing, or poison."""
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
 
 from services.log_ingest.decode import decode_record
-from services.log_ingest.rows import VERSION_ABANDONED, VERSION_LOGGED
+from services.log_ingest.rows import VERSION_ABANDONED, VERSION_LOGGED, LogRow
 from shared.errors import Poison
-from shared.events import RequestStarted
+from shared.events import RequestStarted, Tokens
 from shared.topics import REQUESTS, USAGE
 from tests.support.log_events import T0_MS, abandoned, raw, record_of, request_logged
+
+
+def test_whatever_decides_a_price_has_a_column() -> None:
+    counts = {name: 1_000 + place for place, name in enumerate(Tokens.__struct_fields__)}
+    words: dict[str, Any] = {"service_tier": "flex", "image_quality": "hd", "image_size": "1792x1024"}
+    logged = request_logged(tokens=Tokens(**counts), **words)
+
+    for event in (logged, abandoned(logged, tokens=Tokens(**counts), **words)):
+        row = decode_record(record_of(event))
+        assert row is not None
+        stored = row._asdict()
+        columns = {
+            name: next(column for column in LogRow._fields if column in (name, f"{name}_tokens"))
+            for name in counts
+        }
+        assert {name: stored[column] for name, column in columns.items()} == counts
+        assert {name: stored[name] for name in words} == words
 
 
 def test_a_logged_request_becomes_a_row_that_knows_its_source() -> None:

@@ -42,4 +42,5 @@ def test_the_search_asks_for_what_is_indexed() -> None:
 def test_every_column_of_a_row_is_in_the_schema() -> None:
     schema = "\n".join(migration.sql for migration in shipped_migrations())
 
-    assert [name for name in LogRow._fields if not re.search(rf"^\s+{name}\s", schema, re.MULTILINE)] == []
+    columns = set(re.findall(r"^\s+(?:ADD COLUMN IF NOT EXISTS )?(\w+) +\w", schema, re.MULTILINE))
+    assert [name for name in LogRow._fields if name not in columns] == []

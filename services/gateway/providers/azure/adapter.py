@@ -53,9 +53,9 @@ class AzureAdapter(OpenAIAdapter):
         )
         dropped = tuple(sorted(adjusted.dropped))
         principal = sealed_principal(target)
-        if principal is None:
-            return Prepared(request, streams, dropped)
-        return Prepared(with_token(request, principal), streams, dropped)
+        if principal is not None:
+            request = with_token(request, principal)
+        return Prepared(request, streams, dropped, picture=adjusted.picture)
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
         return AzureRelay(options) if operation in CHUNKED else super().relay(operation, options)

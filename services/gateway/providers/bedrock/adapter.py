@@ -16,7 +16,7 @@ from services.gateway.providers.bedrock.errors import error_from_response
 from services.gateway.providers.bedrock.location import Place, place_of
 from services.gateway.providers.bedrock.models import PATH as MODELS_PATH
 from services.gateway.providers.bedrock.models import following_path, read_models
-from services.gateway.providers.bedrock.pictures import picture_bodies, read_pictures
+from services.gateway.providers.bedrock.pictures import picture_asked, picture_bodies, read_pictures
 from services.gateway.providers.bedrock.ranking import ranking_body, read_ranking
 from services.gateway.providers.bedrock.request import converse_request, https_addresses
 from services.gateway.providers.bedrock.signing import authorised
@@ -56,7 +56,8 @@ class BedrockAdapter:
         place = place_of(target)
         if operation in PICTURES:
             bodies, dropped = picture_bodies(operation, target, body)
-            return prepared(_post(target, place, place.model_url("invoke"), bodies[0]), bodies, dropped)
+            request = _post(target, place, place.model_url("invoke"), bodies[0])
+            return prepared(request, bodies, dropped, picture=picture_asked(target, body))
         if not isinstance(body, JsonBody):
             raise _unsupported(operation, target)
         if operation is Operation.CHAT:

@@ -16,9 +16,10 @@ from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import Target
 from services.gateway.providers.several import answers_in
-from services.gateway.providers.usage import Usage
+from services.gateway.providers.usage import NO_PICTURE, Usage, picture_of
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens
+from shared.pricing.model import Picture
 
 MAX_PICTURES: Final = 5
 _RATIOS: Final = ("16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
@@ -41,6 +42,11 @@ _AMAZON: Final = _STABILITY | {"quality", "mask_prompt"}
 _STRENGTH: Final = 0.7
 """How far Stability's models may leave the picture that they start from: 0 not at all, 1 altogether."""
 _PREMIUM: Final = frozenset({"hd", "high", "premium"})
+_AS_ITS_SOURCE: Final = "source"
+"""The size of a picture of which a part is drawn anew. On no list, so held at the dearest until the answer is there."""
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_HEAD_CHARS: Final = 32
+"""Of base64: the signature, and the first chunk as far as the picture's sides."""
 
 
 class _Pictures(msgspec.Struct):
@@ -72,6 +78,16 @@ def picture_bodies(operation: Operation, target: Target, body: ParsedBody) -> tu
     raise Unsupported(f"{target.provider.name} draws no pictures with the model {target.model}.")
 
 
+def picture_asked(target: Target, body: ParsedBody) -> Picture:
+    """What the bodies ask for, as far as the model lets one choose."""
+    if family_of(target.model, target.alias) == "stability":
+        return NO_PICTURE
+    size = _size(body)
+    if size is not None:
+        return picture_of(_quality(body), f"{size[0]}x{size[1]}")
+    return picture_of(_quality(body), _AS_ITS_SOURCE if body.text("mask_prompt") else None)
+
+
 def read_pictures(answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read, or holds no picture, has its `error` set."""
     try:
@@ -86,7 +102,7 @@ def read_pictures(answer: bytes) -> OpenAIAnswer:
         return failed_answer(answer, _filtered(said) if said else fault_in(answer) or unreadable_answer())
     document = {"created": unix_now(), "data": [{"b64_json": picture} for picture in pictures]}
     fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document.items()}
-    usage = Usage(Tokens(images=len(pictures)))
+    usage = Usage(Tokens(images=len(pictures)), picture=_picture_made(pictures[0]))
     return OpenAIAnswer(msgspec.json.encode(fields), "application/json", usage, fields=fields)
 
 
@@ -95,9 +111,9 @@ def _amazon(prompt: str, body: ParsedBody) -> dict[str, Any]:
     size = _size(body)
     if size is not None:
         config["width"], config["height"] = size
-    quality = body.text("quality")
-    if quality and quality != "auto":
-        config["quality"] = "premium" if quality in _PREMIUM else "standard"
+    quality = _quality(body)
+    if quality is not None:
+        config["quality"] = quality
     seed = body.number("seed")
     if seed is not None:
         config["seed"] = seed
@@ -152,6 +168,25 @@ def _only(pictures: list[str]) -> str:
     if len(pictures) > 1:
         raise BadRequest("`image` must hold one picture only with this model.", param="image")
     return pictures[0]
+
+
+def _quality(body: ParsedBody) -> str | None:
+    quality = body.text("quality")
+    if not quality or quality == "auto":
+        return None
+    return "premium" if quality in _PREMIUM else "standard"
+
+
+def _picture_made(picture: str) -> Picture:
+    """How large it is: where one picture is made of another, the request need not say. All of an answer are alike."""
+    try:
+        head = base64.b64decode(picture[:_PNG_HEAD_CHARS])
+    except ValueError:
+        return NO_PICTURE  # no base64: the client will see for itself
+    if len(head) < 24 or not head.startswith(_PNG) or head[12:16] != b"IHDR":
+        return NO_PICTURE
+    width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+    return Picture(size=f"{width}x{height}")
 
 
 def _size(body: ParsedBody) -> tuple[int, int] | None:

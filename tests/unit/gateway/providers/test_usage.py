@@ -104,6 +104,11 @@ CHAT = json_body('{"model":"m","messages":[{"role":"user","content":"hello there
             {"prompt_tokens": 4, "completion_tokens": 9, "total_tokens": 13, "prompt_audio_seconds": 7},
             Usage(Tokens(4, 9, audio_ms=7000)),
         ),
+        # Perplexity, should it not say what it costs
+        (
+            {"prompt_tokens": 4, "completion_tokens": 9, "num_search_queries": 3},
+            Usage(Tokens(4, 9, searches=3)),
+        ),
         # servers that write numbers as they please
         ({"prompt_tokens": 9.0, "completion_tokens": "4"}, Usage(Tokens(9, 4))),
         ({"prompt_tokens": None, "completion_tokens": 4}, Usage(Tokens(0, 4))),
