@@ -98,8 +98,11 @@ class OwnedPartition:
         """
         if offset < self.spend_end:
             return False
-        if event.through_offset >= self._furthest_seen:
-            self._furthest_seen = event.through_offset
+        # A counter of a torn batch was restored from further on than all else, so it is judged by itself.
+        is_behind = isinstance(event, CounterPublished) and self.ledger.is_behind(event)
+        is_older = event.through_offset < self._furthest_seen
+        self._furthest_seen = max(self._furthest_seen, event.through_offset)
+        if not (is_older or is_behind):
             return False
         if isinstance(event, CounterPublished):
             self.ledger.republish(event.budget_id)

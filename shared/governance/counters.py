@@ -72,6 +72,11 @@ class CounterSet:
         """The offset up to which this counter holds everything, given the fold's own. KeyError if unknown."""
         return max(through_offset, self._counters[budget_id].skip_through)
 
+    def is_behind(self, record: CounterPublished) -> bool:
+        """Whether this counter was restored from a record with more in it than this one."""
+        counter = self._counters.get(record.budget_id)
+        return counter is not None and record.through_offset < counter.skip_through
+
     def buckets(self, budget_id: str, event_time_ms: int) -> tuple[Bucket, ...]:
         """Copies of the live buckets, by time; forgets the dead ones. KeyError if unknown."""
         buckets = self._counters[budget_id].buckets

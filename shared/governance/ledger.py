@@ -182,6 +182,10 @@ class PartitionLedger:
         """Return this counter from the next `take_changed`: another writer's older record was seen after ours."""
         self._counters.touch(budget_id)
 
+    def is_behind(self, record: CounterPublished) -> bool:
+        """Whether this record says less than the one that the counter was restored from."""
+        return self._counters.is_behind(record)
+
     def counter(self, budget_id: str) -> CounterPublished:
         """The whole state of one counter, a copy. Buckets past their `until_ms` are dropped. KeyError if unknown."""
         return CounterPublished(
