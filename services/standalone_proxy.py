@@ -13,11 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
 from shared.telemetry import get_logger
+from shared.web.body_limit import MAX_BODY_BYTES
 
 LOGS_PREFIXES: Final = ("/logs", "/api/logs", "/api/analytics", "/api/sql")
 GATEWAY_PREFIXES: Final = ("/v1", "/healthz", "/readyz", "/metrics")
-REQUEST_LIMIT: Final = 1_048_576
-"""Bytes of a request to the logs service: filters and SQL, never files."""
 CONNECT_TIMEOUT_S: Final = 2.0
 HOP_BY_HOP: Final = frozenset(
     (
@@ -104,7 +103,7 @@ class UnixSocketProxy:
         except ClientDisconnect:
             return  # nobody is left to be answered
         if body is None:
-            await _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too large.")(
+            await _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than is accepted here.")(
                 scope, receive, send
             )
             return
@@ -161,7 +160,7 @@ async def _read_body(receive: Receive) -> bytes | None:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
-        if len(body) > REQUEST_LIMIT:
+        if len(body) > MAX_BODY_BYTES:
             return None
         if not message.get("more_body", False):
             return bytes(body)
@@ -195,6 +194,6 @@ def _starting(scope: Scope) -> Response:
 
 
 def _error(status: HTTPStatus, message: str, *, retry: bool = False) -> JSONResponse:
-    code = "log_store_unavailable" if retry else "request_too_large"
+    code = "log_store_unavailable" if retry else "body_too_large"
     body = {"error": {"message": message, "type": "api_error", "param": None, "code": code}}
     return JSONResponse(body, status, headers={"retry-after": "2"} if retry else {})

@@ -15,10 +15,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from services.standalone_proxy import REQUEST_LIMIT, UnixSocketProxy
+from services.standalone_proxy import UnixSocketProxy
 from shared.errors import ConfigurationError
 from shared.server import bind, serve
 from shared.settings import Settings
+from shared.web.body_limit import MAX_BODY_BYTES
 from tests.support.eventually import eventually
 
 
@@ -196,6 +197,6 @@ async def test_the_proxy_recovers_when_the_server_comes_back(tmp_path: Path) -> 
 
 async def test_a_huge_request_to_the_proxy_is_refused(tmp_path: Path) -> None:
     async with proxied(tmp_path / "s", Stream()) as url, httpx.AsyncClient() as client:
-        answer = await client.post(f"{url}/api/sql", content=b"x" * (REQUEST_LIMIT + 1))
+        answer = await client.post(f"{url}/api/sql", content=b"x" * (MAX_BODY_BYTES + 1))
 
-    assert answer.status_code == 413
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")

@@ -1,5 +1,6 @@
 """log_ingest on a real embedded log and a real store: what goes into the log comes out of the API, once."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,24 @@ async def test_pages_send_strangers_to_the_login_and_back(tmp_path: Path) -> Non
     assert page.status_code == 303
     assert page.headers["location"] == "/login?next=%2Flogs%3Fsearch%3Da%2Bb"
     assert (piece.status_code, piece.headers["hx-redirect"]) == (401, "/login")
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+async def test_a_stranger_cannot_fill_the_memory_by_the_login(tmp_path: Path, is_declared: bool) -> None:
+    read = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(100):
+            read += 65_536
+            yield b"x" * 65_536
+
+    settings = ingest_settings(tmp_path)
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        del client.headers["authorization"]
+        content = b"x" * 6_553_600 if is_declared else pieces()
+        answer = await client.post("/login", content=content, headers=headers)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+    assert read < 2_000_000
