@@ -231,6 +231,19 @@ async def test_what_people_wrote_is_never_markup(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in pages[2].text
 
 
+async def test_a_request_without_a_known_price_is_never_shown_as_free(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    event = request_logged(1, cost_basis="unpriced", cost_nanos=0)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await log.append(to_append(log, [event]))
+        await listed(client, 1)
+        pages = [(await client.get(path)).text for path in ("/logs", f"/logs/{event.request_id}")]
+
+    for page in pages:
+        assert ">unpriced<" in page
+        assert "$0" not in page
+
+
 async def test_pages_send_strangers_to_the_login_and_back(tmp_path: Path) -> None:
     settings = ingest_settings(tmp_path)
     async with started_log(settings) as log, running_ingest(settings, log) as client:
