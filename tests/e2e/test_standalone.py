@@ -144,7 +144,14 @@ async def test_a_key_spends_its_budget_and_is_then_refused_and_all_of_it_is_logg
 async def test_a_key_is_rotated_changed_and_revoked_on_the_command_line(running: Installation) -> None:
     key = await running.command_json("keys", "create", "--name", "short life")
     rotated = await running.command_json("keys", "rotate", "short life")
-    changed = await running.command_json("keys", "update", key["id"], "--budget", "2/1d/rolling")
+    changed = await running.command_json(
+        "keys", "update", key["id"], "--budget", "2/1d/rolling", "--expires-at", "2030-01-01T00:00:00Z",
+        "--fallback", "demo/lorem", "--metadata", "owner=ada",
+    )  # fmt: skip
+    shown = await running.command("keys", "show", key["id"])
+    for_ever = await running.command_json(
+        "keys", "update", key["id"], "--no-expiry", "--no-fallbacks", "--no-metadata"
+    )
     listing = await running.command("keys", "list")
     revoked = await running.command_json("keys", "revoke", key["id"])
 
@@ -152,6 +159,9 @@ async def test_a_key_is_rotated_changed_and_revoked_on_the_command_line(running:
     assert [(b["limit"], b["window"], b["alignment"]) for b in changed["budgets"]] == [
         ("2.00", "1d", "rolling")
     ]
+    assert "2030-01-01T00:00:00Z" in shown.stdout and '{"owner": "ada"}' in shown.stdout
+    assert (for_ever["expires_at"], for_ever["fallbacks"], for_ever["metadata"]) == (None, [], {})
+    assert for_ever["budgets"][0]["limit"] == "2.00"
     assert "short life" in listing.stdout and "0.00 / 2.00 per 1d" in listing.stdout
     assert revoked["status"] == "revoked"
     for secret in (key["key"], rotated["key"]):
