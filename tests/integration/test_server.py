@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
+from structlog.testing import capture_logs
 
 from services.standalone_proxy import UnixSocketProxy
 from shared.errors import ConfigurationError
@@ -89,6 +90,19 @@ async def test_port_0_names_the_real_port_and_a_cancelled_server_lets_go_of_it()
     assert answer.status_code == 207
     assert "server" not in answer.headers
     bind(Settings(port=port)).close()
+
+
+async def test_where_a_service_answers_is_one_line_of_its_log() -> None:
+    with capture_logs() as lines:
+        task = asyncio.create_task(serve(app(Stream()), Settings(port=0)))
+        (line,) = await eventually(lambda: lines)
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"{line['url']}/hello")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert answer.status_code == 207
+    assert [(line["event"], line["log_level"]) for line in lines] == [("listening", "info")]
 
 
 async def test_a_host_that_is_not_here_is_one_sentence() -> None:
