@@ -16,7 +16,8 @@ from shared.telemetry import get_logger
 from shared.web.body_limit import MAX_BODY_BYTES
 
 LOGS_PREFIXES: Final = ("/logs", "/api/logs", "/api/analytics", "/api/sql")
-GATEWAY_PREFIXES: Final = ("/v1", "/healthz", "/readyz", "/metrics")
+GATEWAY_PREFIXES: Final = ("/v1", "/healthz", "/readyz")
+METRICS_PATH: Final = "/metrics"
 CONNECT_TIMEOUT_S: Final = 2.0
 HOP_BY_HOP: Final = frozenset(
     (
@@ -42,12 +43,14 @@ _log = get_logger("standalone.proxy")
 
 
 class PathRouter:
-    """Sends each request to the gateway, the logs service or the budget service, by the first parts of its path."""
+    """Sends each request to the gateway, the logs service, the budget service or `metrics`, which is for all of them,
+    by the first parts of its path."""
 
-    def __init__(self, *, gateway: ASGIApp, logs: ASGIApp, budget: ASGIApp) -> None:
+    def __init__(self, *, gateway: ASGIApp, logs: ASGIApp, budget: ASGIApp, metrics: ASGIApp) -> None:
         self._gateway = gateway
         self._logs = logs
         self._budget = budget
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.pick(scope["path"])(scope, receive, send)
@@ -60,9 +63,9 @@ class PathRouter:
             return self._gateway
         if is_below(path, LOGS_PREFIXES):
             return self._logs
-        return (
-            self._gateway if is_below(path, GATEWAY_PREFIXES) and path != "/metrics/budget" else self._budget
-        )
+        if path.rstrip("/") == METRICS_PATH:
+            return self._metrics
+        return self._gateway if is_below(path, GATEWAY_PREFIXES) else self._budget
 
 
 def is_below(path: str, prefixes: Iterable[str]) -> bool:

@@ -71,7 +71,6 @@ def _add_health(app: FastAPI, metrics: BudgetMetrics, readiness: Readiness) -> N
         return JSONResponse({"status": "ready"})
 
     @app.get("/metrics", include_in_schema=False)
-    @app.get("/metrics/budget", include_in_schema=False)
     async def prometheus() -> Response:
         return metrics_response(metrics.registry)
 

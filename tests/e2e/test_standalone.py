@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.eventually import eventually
 from tests.support.installation import Installation, is_alive
@@ -280,8 +281,14 @@ async def test_the_log_ingester_is_restarted_when_killed_and_misses_nothing(own:
     (first,) = own.log_ingest_pids()
     await chat(own, "dummy", "request 0")
 
+    assert (await metrics_of(own))["finops_log_ingest_up"] == 1
     os.kill(first, signal.SIGKILL)
-    await eventually(lambda: not is_alive(first), 10)
+
+    async def is_down() -> bool:
+        return (await metrics_of(own))["finops_log_ingest_up"] == 0
+
+    await eventually(is_down)
+    assert not is_alive(first)
     for number in range(1, 6):
         await chat(own, "dummy", f"request {number}")
 
@@ -338,6 +345,36 @@ async def test_the_same_command_runs_over_a_real_kafka(tmp_path: Path, kafka_boo
         assert not (installation.data_dir / "events.db").exists()
     finally:
         await installation.child.stop()
+
+
+async def test_the_metrics_of_all_services_are_one_page(
+    running: Installation, sdk: openai.AsyncOpenAI
+) -> None:
+    await sdk.chat.completions.create(model="demo/echo", messages=[user("to be counted")])
+
+    async def is_counted() -> bool:
+        metrics = await metrics_of(running)
+        return metrics["finops_log_ingest_rows_total"] > 0 and metrics["finops_log_ingest_lag_records"] == 0
+
+    await eventually(is_counted)
+    metrics = await metrics_of(running)
+    assert metrics["finops_log_ingest_up"] == metrics["finops_log_ingest_store_up"] == 1
+    assert metrics["finops_gateway_requests_total"] > 0
+    assert metrics["finops_budget_owned_partitions"] > 0
+    assert (
+        metrics["process_resident_memory_bytes"] != metrics["finops_log_ingest_process_resident_memory_bytes"]
+    )
+
+
+async def metrics_of(installation: Installation) -> dict[str, float]:
+    """Every metric's sum over its labels."""
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(f"{installation.url}/metrics")
+    sums: dict[str, float] = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            sums[sample.name] = sums.get(sample.name, 0) + sample.value
+    return sums
 
 
 def sockets(installation: Installation) -> set[tuple[str, int]]:
