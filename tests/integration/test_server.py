@@ -73,7 +73,7 @@ async def serving(application: ASGIApp, settings: Settings) -> AsyncIterator[str
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(application, settings, ready=url.set_result))
     try:
-        yield await asyncio.wait_for(url, 10)
+        yield await asyncio.wait_for(url, 30)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -182,7 +182,7 @@ async def test_a_client_that_leaves_ends_the_proxied_stream(tmp_path: Path) -> N
             assert await answer.content.readline() == b"data: 0\n"
             assert not stream.ended.is_set()
 
-        await asyncio.wait_for(stream.ended.wait(), 10)
+        await asyncio.wait_for(stream.ended.wait(), 30)
 
 
 async def test_without_a_server_behind_it_the_proxy_answers_503_at_once(tmp_path: Path) -> None:

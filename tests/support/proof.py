@@ -19,7 +19,7 @@ BUDGETS: Final = (
 )
 """Far away, and two per key: each has its own counters, and all must agree."""
 POLL_INTERVAL_S: Final = 1.0
-ROUNDS_BETWEEN: Final = 4
+ROUNDS_BETWEEN: Final = 2
 """Requests per client that end between two disturbances, and after the last."""
 Disturbance = Callable[[], Awaitable[None]]
 

@@ -84,7 +84,7 @@ async def test_an_abandoned_request_is_shown_until_its_true_log_comes(tmp_path: 
             (now,) = await listed(client, 1)
             return now["status"] == "success"
 
-        await eventually(superseded, 20)
+        await eventually(superseded)
 
 
 async def test_poison_is_set_aside_with_its_origin_and_the_rest_is_stored(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_poison_is_set_aside_with_its_origin_and_the_rest_is_stored(tmp_pa
         async def set_aside() -> bool:
             return sum((await log.end_offsets(DEAD_LETTERS)).values()) == 1
 
-        await eventually(set_aside, 20)
+        await eventually(set_aside)
         metrics = (await client.get("/metrics")).text
         health = await client.get("/healthz")
 
@@ -114,7 +114,7 @@ async def test_a_flood_of_poison_stops_reading_sets_nothing_aside_and_is_told(tm
         async def has_stopped() -> bool:
             return (await client.get("/healthz")).status_code == 503
 
-        await eventually(has_stopped, 20)
+        await eventually(has_stopped)
         page = await client.get("/logs")
         set_aside = sum((await log.end_offsets(DEAD_LETTERS)).values())
 
