@@ -17,6 +17,7 @@ from services.log_ingest.store.address import parse_store_url
 from services.standalone_banner import Start, banner
 from services.standalone_child import SupervisedChild
 from services.standalone_home import data_directory, socket_path
+from services.standalone_metrics import StandaloneMetrics
 from services.standalone_proxy import PathRouter, UnixSocketProxy
 from services.standalone_settings import Installation, child_environment, complete
 from shared.config_file import load_config
@@ -53,7 +54,8 @@ async def _serve_all(installation: Installation, uds: Path, listener: socket.soc
         logs = await stack.enter_async_context(UnixSocketProxy(str(uds)))
         budget = await stack.enter_async_context(budget_service(settings, log))
         gateway = await stack.enter_async_context(gateway_service(settings, log))
-        router = PathRouter(gateway=gateway, logs=logs, budget=budget)
+        metrics = StandaloneMetrics(gateway=gateway, logs=logs, budget=budget)
+        router = PathRouter(gateway=gateway, logs=logs, budget=budget, metrics=metrics)
 
         def show(url: str) -> None:
             print(banner(_start_of(installation, url)), end="", flush=True)

@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
 from shared.telemetry import get_logger
+from shared.web.body_limit import MAX_BODY_BYTES
 
 LOGS_PREFIXES: Final = ("/logs", "/api/logs", "/api/analytics", "/api/sql")
-GATEWAY_PREFIXES: Final = ("/v1", "/healthz", "/readyz", "/metrics")
-REQUEST_LIMIT: Final = 1_048_576
-"""Bytes of a request to the logs service: filters and SQL, never files."""
+GATEWAY_PREFIXES: Final = ("/v1", "/healthz", "/readyz")
+METRICS_PATH: Final = "/metrics"
 CONNECT_TIMEOUT_S: Final = 2.0
 HOP_BY_HOP: Final = frozenset(
     (
@@ -43,12 +43,14 @@ _log = get_logger("standalone.proxy")
 
 
 class PathRouter:
-    """Sends each request to the gateway, the logs service or the budget service, by the first parts of its path."""
+    """Sends each request to the gateway, the logs service, the budget service or `metrics`, which is for all of them,
+    by the first parts of its path."""
 
-    def __init__(self, *, gateway: ASGIApp, logs: ASGIApp, budget: ASGIApp) -> None:
+    def __init__(self, *, gateway: ASGIApp, logs: ASGIApp, budget: ASGIApp, metrics: ASGIApp) -> None:
         self._gateway = gateway
         self._logs = logs
         self._budget = budget
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.pick(scope["path"])(scope, receive, send)
@@ -61,9 +63,9 @@ class PathRouter:
             return self._gateway
         if is_below(path, LOGS_PREFIXES):
             return self._logs
-        return (
-            self._gateway if is_below(path, GATEWAY_PREFIXES) and path != "/metrics/budget" else self._budget
-        )
+        if path.rstrip("/") == METRICS_PATH:
+            return self._metrics
+        return self._gateway if is_below(path, GATEWAY_PREFIXES) else self._budget
 
 
 def is_below(path: str, prefixes: Iterable[str]) -> bool:
@@ -104,7 +106,7 @@ class UnixSocketProxy:
         except ClientDisconnect:
             return  # nobody is left to be answered
         if body is None:
-            await _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too large.")(
+            await _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than is accepted here.")(
                 scope, receive, send
             )
             return
@@ -161,7 +163,7 @@ async def _read_body(receive: Receive) -> bytes | None:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
-        if len(body) > REQUEST_LIMIT:
+        if len(body) > MAX_BODY_BYTES:
             return None
         if not message.get("more_body", False):
             return bytes(body)
@@ -195,6 +197,6 @@ def _starting(scope: Scope) -> Response:
 
 
 def _error(status: HTTPStatus, message: str, *, retry: bool = False) -> JSONResponse:
-    code = "log_store_unavailable" if retry else "request_too_large"
+    code = "log_store_unavailable" if retry else "body_too_large"
     body = {"error": {"message": message, "type": "api_error", "param": None, "code": code}}
     return JSONResponse(body, status, headers={"retry-after": "2"} if retry else {})

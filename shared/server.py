@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from shared.errors import ConfigurationError
 from shared.settings import Settings
+from shared.telemetry import get_logger
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 KEEP_ALIVE_S: Final = 75
@@ -29,6 +30,8 @@ BACKLOG: Final = 2048
 GC_YOUNG_CONTAINERS: Final = 20_000
 GC_MIDDLE_ROUNDS: Final = 25
 GC_OLD_ROUNDS: Final = 20
+
+_log = get_logger(__name__)
 
 
 def run_service(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -46,17 +49,23 @@ def run_service(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         runner.run(guarded())
 
 
+def log_address(url: str) -> None:
+    """The one line by which an operator sees where a service answers."""
+    _log.info("listening", url=url)
+
+
 async def serve(
     app: ASGIApp,
     settings: Settings,
     *,
-    ready: Callable[[str], None] | None = None,
+    ready: Callable[[str], None] = log_address,
     listener: socket.socket | None = None,
 ) -> None:
     """Serve `app` until SIGINT or SIGTERM, then let running requests end for up to 15 s; a second signal ends them.
 
     `listener` is a socket from `bind` when the caller wanted the port before starting its parts; it is closed here.
-    `ready` is called once with the URL (the real port where port 0 was asked for, `unix:PATH` for a Unix socket).
+    `ready` is called once with the URL (the real port where port 0 was asked for, `unix:PATH` for a Unix socket);
+    by default it is logged.
     Raises ConfigurationError when the address cannot be bound.
     """
     sock = bind(settings) if listener is None else listener
@@ -73,7 +82,7 @@ async def serve(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
     )
-    server = _Server(config, on_started=lambda: ready(url_of(sock, settings.uds)) if ready else None)
+    server = _Server(config, on_started=lambda: ready(url_of(sock, settings.uds)))
     try:
         await server.serve(sockets=[sock])
     except asyncio.CancelledError:

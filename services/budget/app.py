@@ -13,6 +13,7 @@ from services.budget.metrics import BudgetMetrics
 from services.budget.routes import catalogue, home, virtual_keys
 from services.budget.services import BudgetServices
 from shared.telemetry import metrics_response
+from shared.web.body_limit import BodyLimit
 from shared.web.login import web_routes
 from shared.web.pages import Pages
 from shared.web.session import AdminAccess
@@ -44,6 +45,7 @@ def build_app(
     app.state.access = access
     app.state.pages = pages
     install_error_handlers(app)
+    app.add_middleware(BodyLimit)
     app.add_middleware(AdminGuard, access=access)
     # for the documentation only: the guard decides, and a session cookie is as good
     admin = [Depends(HTTPBearer(auto_error=False, description="The admin token"))]
@@ -69,7 +71,6 @@ def _add_health(app: FastAPI, metrics: BudgetMetrics, readiness: Readiness) -> N
         return JSONResponse({"status": "ready"})
 
     @app.get("/metrics", include_in_schema=False)
-    @app.get("/metrics/budget", include_in_schema=False)
     async def prometheus() -> Response:
         return metrics_response(metrics.registry)
 

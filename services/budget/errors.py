@@ -59,11 +59,6 @@ def not_found(what: str, identifier: str) -> ApiError:
     return ApiError(404, "not_found", f"There is no {what} with the id {identifier!r}.", param="id")
 
 
-def body_too_large() -> ApiError:
-    """413: whatever is in it, nothing of this API needs so much."""
-    return ApiError(413, "body_too_large", "The body is larger than this API accepts.")
-
-
 def answer(error: ApiError) -> JSONResponse:
     """The response for an error."""
     body = ErrorAnswer(
@@ -117,10 +112,9 @@ def validation_error(errors: Sequence[Mapping[str, Any]]) -> ApiError:
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:
     http = cast(HTTPException, error)
-    if http.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return answer(body_too_large())
     phrase = HTTPStatus(http.status_code).phrase
-    code = phrase.lower().replace(" ", "_")
+    is_large = http.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "body_too_large" if is_large else phrase.lower().replace(" ", "_")
     message = http.detail if http.detail and http.detail != phrase else f"{phrase}."
     return answer(ApiError(http.status_code, code, message, headers=http.headers))
 

@@ -1,21 +1,18 @@
-"""AdminGuard: what comes before any route. Nobody but an administrator has a body of the API read, and none is large.
+"""AdminGuard: what comes before any route. Nobody but an administrator has a body of the API read.
 
-The framework reads and parses a body before it asks its dependencies who sent it. In front of it, a stranger cannot
-fill the memory of this process, which with `finops up` is the gateway's too.
+The framework reads and parses a body before it asks its dependencies who sent it.
 """
 
 from typing import Final
 
-from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.budget.errors import ApiError, answer, body_too_large
+from services.budget.errors import ApiError, answer
 from shared.web.session import AdminAccess
 
 API: Final = "/api/"
 OPEN_PATHS: Final = frozenset({"/api/openapi.json"})
-MAX_BODY_BYTES: Final = 1_048_576
 
 
 class AdminGuard:
@@ -26,37 +23,18 @@ class AdminGuard:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        connection = HTTPConnection(scope)
-        if _is_closed(str(scope["path"])) and not self._access.allows(connection):
+        if (
+            scope["type"] == "http"
+            and _is_closed(scope["path"])
+            and not self._access.allows(HTTPConnection(scope))
+        ):
             await answer(_not_an_administrator())(scope, receive, send)
-            return
-        declared = connection.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-            await answer(body_too_large())(scope, receive, send)
-            return
-        await self._app(scope, _limited(receive), send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def _is_closed(path: str) -> bool:
     return path.startswith(API) and path not in OPEN_PATHS
-
-
-def _limited(receive: Receive) -> Receive:
-    """A body whose length was not declared ends with an error as soon as it is too long."""
-    size = 0
-
-    async def limited() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > MAX_BODY_BYTES:
-            raise HTTPException(413)
-        return message
-
-    return limited
 
 
 def _not_an_administrator() -> ApiError:

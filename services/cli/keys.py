@@ -1,12 +1,12 @@
 """`finops keys`: virtual keys, through the admin API of a running FinOps."""
 
-import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import quote
 
 import typer
 
 from services.cli.api import DEFAULT_URL, KEYS_PATH, AdminApi, AdminToken, AsJson, Url
+from services.cli.key_text import budgets_text, key_rows
 from services.cli.outcome import OneSentenceGroup
 from services.cli.table import print_json, render_table
 from shared.errors import ConfigurationError
@@ -16,6 +16,22 @@ from shared.governance.notation import parse_budget
 keys_app = typer.Typer(
     help="Virtual keys: who may spend how much on what.", no_args_is_help=True, cls=OneSentenceGroup
 )
+
+
+class Removal(NamedTuple):
+    """What sets a field of a key, what takes its value away, and what the field holds then."""
+
+    option: str
+    no_option: str
+    nothing: Any
+
+
+REMOVALS: Final = {
+    "budgets": Removal("--budget", "--no-budgets", []),
+    "fallbacks": Removal("--fallback", "--no-fallbacks", []),
+    "expires_at": Removal("--expires-at", "--no-expiry", None),
+    "metadata": Removal("--metadata", "--no-metadata", {}),
+}
 
 Key = Annotated[str, typer.Argument(help="Id or name of a virtual key.")]
 Budgets = Annotated[
@@ -138,8 +154,11 @@ def update(
     no_budgets: Annotated[bool, typer.Option("--no-budgets", help="Remove all budgets.")] = False,
     models: Models = None,
     fallback: Fallbacks = None,
+    no_fallbacks: Annotated[bool, typer.Option("--no-fallbacks", help="Remove all fallbacks.")] = False,
     expires_at: ExpiresAt = None,
+    no_expiry: Annotated[bool, typer.Option("--no-expiry", help="Never expire.")] = False,
     metadata: Metadata = None,
+    no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Remove all notes.")] = False,
     cost_in_usage: CostInUsage = None,
     always_send_usage: AlwaysSendUsage = None,
     trust_user_headers: TrustUserHeaders = None,
@@ -149,11 +168,10 @@ def update(
     admin_token: AdminToken = "",
 ) -> None:
     """Change what is given; the rest stays. --budget, --models, --fallback and --metadata replace their whole list."""
-    if no_budgets and budget:
-        raise ConfigurationError("--budget and --no-budgets cannot be given together.")
+    removed = removals(budgets=no_budgets, fallbacks=no_fallbacks, expires_at=no_expiry, metadata=no_metadata)
     body = changes(
         name=name,
-        budgets=[] if no_budgets else budget,
+        budgets=budget,
         models=models,
         fallbacks=fallback,
         expires_at=expires_at,
@@ -163,11 +181,14 @@ def update(
         trust_user_headers=trust_user_headers,
         on_unavailable=on_unavailable,
     )
-    if not body:
+    if both := removed.keys() & body.keys():
+        options = " and ".join(REMOVALS[min(both)][:2])
+        raise ConfigurationError(f"{options} cannot be given together.")
+    if not body and not removed:
         raise ConfigurationError("Nothing to change: give at least one option.")
     with AdminApi(url, admin_token) as api:
         found = api.find_key(key)
-        _show(api.call("PATCH", _path(found), body=body | {"version": found["version"]}), as_json)
+        _show(api.call("PATCH", _path(found), body=body | removed | {"version": found["version"]}), as_json)
 
 
 def changes(
@@ -184,6 +205,11 @@ def changes(
     return body
 
 
+def removals(**flags: bool) -> dict[str, Any]:
+    """The part of a request body that takes away what a field holds, for the fields whose flag was typed."""
+    return {field: REMOVALS[field].nothing for field, is_typed in flags.items() if is_typed}
+
+
 def budget_body(text: str) -> dict[str, str]:
     """`5.00/1M` as the admin API takes it. Raises ConfigurationError."""
     try:
@@ -191,16 +217,6 @@ def budget_body(text: str) -> dict[str, str]:
     except ValueError as error:
         raise ConfigurationError(f"--budget is wrong: {error}.") from error
     return {"limit": usd_from_nanos(limit_nanos), "window": window, "alignment": alignment}
-
-
-def budgets_text(key: dict[str, Any]) -> str:
-    """`1.25 / 5.00 per 1M, ...` of a key as the admin API shows it."""
-    return ", ".join(f"{b['settled']} / {b['limit']} per {_window(b)}" for b in key["budgets"]) or "no budget"
-
-
-def _window(budget: dict[str, Any]) -> str:
-    rolling = " rolling" if budget.get("alignment") == "rolling" else ""
-    return f"{budget['window']}{rolling}"
 
 
 def _name_and_value(text: str) -> tuple[str, str]:
@@ -227,23 +243,5 @@ def _show(key: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(key)
         return
-    rows = [
-        ["id", key["id"]],
-        ["name", key["name"]],
-        ["key", key["prefix"] + "…"],
-        ["status", key["status"]],
-        ["models", ", ".join(key["allowed_models"])],
-        ["fallbacks", ", ".join(key["fallbacks"]) or "none"],
-        ["expires", key["expires_at"] or "never"],
-    ]
-    for budget in key["budgets"]:
-        resets = f", resets {budget['resets_at']}" if budget["resets_at"] else ""
-        rows.append(
-            [
-                f"budget {_window(budget)}",
-                f"{budget['settled']} spent + {budget['reserved']} reserved of {budget['limit']}{resets}",
-            ]
-        )
-    if key.get("metadata"):
-        rows.append(["metadata", json.dumps(key["metadata"], ensure_ascii=False)])
+    rows = key_rows(key)
     typer.echo(render_table(rows[0], rows[1:]))

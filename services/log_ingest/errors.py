@@ -20,6 +20,7 @@ TOO_EXPENSIVE: Final = (
     "This question takes more time or memory than one query may use. Narrow the time range or the filters."
 )
 _RETRY_AFTER: Final = {"retry-after": "5"}
+_HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
 class ApiError(Exception):
@@ -90,7 +91,7 @@ def add_error_answers(app: FastAPI) -> None:
 
     async def http_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        code = _HTTP_CODES.get(error.status_code, "http_error")
         return JSONResponse(ApiError(error.status_code, str(error.detail), code=code).body, error.status_code)
 
     app.add_exception_handler(ApiError, api_error)

@@ -89,7 +89,7 @@ async def test_an_administrator_finds_and_reads_a_conversation(tmp_path: Path) -
         async with open_page(browser, url) as (page, faults):
             await log_in(page, ADMIN_TOKEN)
             row = page.locator("tr[data-row]")
-            await expect(row).to_have_count(50, timeout=30_000)
+            await expect(row).to_have_count(50)
             await shoot(page, "logs")
 
             await page.mouse.wheel(0, 20_000)
@@ -138,7 +138,7 @@ async def test_a_phone_shows_what_a_request_cost_without_scrolling_sideways(tmp_
             await log_in(page, ADMIN_TOKEN)
             row = page.locator("tr[data-row]").first
             for part in (row.locator(".cost"), row.locator(".status"), row.locator(".model")):
-                await expect(part).to_be_in_viewport(ratio=1, timeout=30_000)
+                await expect(part).to_be_in_viewport(ratio=1)
             await shoot(page, "logs-phone")
             await row.click()
             await expect(page.locator("#panel .chat").get_by_text("Yes, bring an umbrella.")).to_be_visible()
@@ -151,18 +151,18 @@ async def test_new_requests_appear_by_themselves_and_keep_the_readers_place(tmp_
     async with served(tmp_path) as (url, log), open_browser() as browser:
         async with open_page(browser, url, color_scheme="dark") as (page, faults):
             await log_in(page, ADMIN_TOKEN)
-            await expect(page.get_by_text("No requests yet")).to_be_visible(timeout=30_000)
+            await expect(page.get_by_text("No requests yet")).to_be_visible()
             await shoot(page, "logs-empty")
             row = page.locator("tr[data-row]")
 
             await log.append(to_append(log, [request_logged(number) for number in range(60)]))
-            await expect(row).to_have_count(50, timeout=20_000)
+            await expect(row).to_have_count(50)
 
             await row.nth(2).click()
             await expect(page.locator("#panel").get_by_role("tab", name="Conversation")).to_be_visible()
             newest = request_logged(900, model="brand-new-model")
             await log.append(to_append(log, [newest]))
-            await expect(row.first).to_contain_text("brand-new-model", timeout=20_000)
+            await expect(row.first).to_contain_text("brand-new-model")
             await expect(row).to_have_count(51)
             await expect(page.locator("#panel").get_by_role("tab", name="Conversation")).to_be_visible()
             await shoot(page, "logs-dark")

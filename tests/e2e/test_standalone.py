@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.eventually import eventually
 from tests.support.installation import Installation, is_alive
@@ -87,11 +88,9 @@ async def test_the_official_sdk_sends_a_picture(sdk: openai.AsyncOpenAI, running
     )
 
     assert answer.choices[0].message.content
-    (entry,) = await eventually(lambda: running.logs(search="turquoise"), 30)
-    async with httpx.AsyncClient() as client:
-        detail = await client.get(
-            f"{running.url}/api/logs/{entry['request_id']}", headers=running.admin_headers
-        )
+    (entry,) = await eventually(lambda: running.logs(search="turquoise"))
+    async with running.client(headers=running.admin_headers) as client:
+        detail = await client.get(f"/api/logs/{entry['request_id']}")
     assert "turquoise picture" in detail.text
     assert picture[:200] not in detail.text
 
@@ -131,7 +130,7 @@ async def test_a_key_spends_its_budget_and_is_then_refused_and_all_of_it_is_logg
         entries = await running.logs(virtual_key=key["id"], limit="200")
         return entries if len(entries) == served + 1 else []
 
-    entries = await eventually(all_logged, 30)
+    entries = await eventually(all_logged)
     assert sorted({entry["status"] for entry in entries}) == ["error", "success"]
     shown = await running.command_json("keys", "show", "team-a")
     (budget,) = shown["budgets"]
@@ -144,7 +143,14 @@ async def test_a_key_spends_its_budget_and_is_then_refused_and_all_of_it_is_logg
 async def test_a_key_is_rotated_changed_and_revoked_on_the_command_line(running: Installation) -> None:
     key = await running.command_json("keys", "create", "--name", "short life")
     rotated = await running.command_json("keys", "rotate", "short life")
-    changed = await running.command_json("keys", "update", key["id"], "--budget", "2/1d/rolling")
+    changed = await running.command_json(
+        "keys", "update", key["id"], "--budget", "2/1d/rolling", "--expires-at", "2030-01-01T00:00:00Z",
+        "--fallback", "demo/lorem", "--metadata", "owner=ada",
+    )  # fmt: skip
+    shown = await running.command("keys", "show", key["id"])
+    for_ever = await running.command_json(
+        "keys", "update", key["id"], "--no-expiry", "--no-fallbacks", "--no-metadata"
+    )
     listing = await running.command("keys", "list")
     revoked = await running.command_json("keys", "revoke", key["id"])
 
@@ -152,14 +158,17 @@ async def test_a_key_is_rotated_changed_and_revoked_on_the_command_line(running:
     assert [(b["limit"], b["window"], b["alignment"]) for b in changed["budgets"]] == [
         ("2.00", "1d", "rolling")
     ]
+    assert "2030-01-01T00:00:00Z" in shown.stdout and '{"owner": "ada"}' in shown.stdout
+    assert (for_ever["expires_at"], for_ever["fallbacks"], for_ever["metadata"]) == (None, [], {})
+    assert for_ever["budgets"][0]["limit"] == "2.00"
     assert "short life" in listing.stdout and "0.00 / 2.00 per 1d" in listing.stdout
     assert revoked["status"] == "revoked"
     for secret in (key["key"], rotated["key"]):
-        await eventually(lambda secret=secret: refused(running, secret), 10)  # type: ignore[misc]
+        await eventually(lambda secret=secret: refused(running, secret))  # type: ignore[misc]
 
 
 async def test_the_pages_ask_for_a_login_and_the_admin_token_opens_them(running: Installation) -> None:
-    async with httpx.AsyncClient(base_url=running.url, follow_redirects=True) as client:
+    async with running.client(follow_redirects=True) as client:
         before = await client.get("/logs")
         await client.post("/login", data={"token": running.admin_token, "next": "/logs"})
         after = await client.get("/logs")
@@ -170,7 +179,7 @@ async def test_the_pages_ask_for_a_login_and_the_admin_token_opens_them(running:
 
 async def test_logs_tail_prints_the_newest_requests(running: Installation, sdk: openai.AsyncOpenAI) -> None:
     await sdk.chat.completions.create(model="demo/echo", messages=[user("for the tail")])
-    await eventually(lambda: running.logs(search="tail"), 30)
+    await eventually(lambda: running.logs(search="tail"))
 
     done = await running.command("logs", "tail", "--no-follow", "-n", "3")
 
@@ -238,7 +247,7 @@ async def test_data_keys_and_spend_outlive_a_stop_and_a_kill(own: Installation) 
         entries = await own.logs(virtual_key=key["id"])
         return entries if len(entries) == 3 else []
 
-    entries = await eventually(three, 30)
+    entries = await eventually(three)
     assert own.admin_token == token
     shown = await own.command_json("keys", "show", "survivor")
     assert Decimal(shown["budgets"][0]["settled"]) == sum(Decimal(entry["cost"]) for entry in entries)
@@ -246,18 +255,15 @@ async def test_data_keys_and_spend_outlive_a_stop_and_a_kill(own: Installation) 
 
 async def test_logs_answer_after_a_start_that_overtakes_the_end_of_a_killed_one(own: Installation) -> None:
     (old,) = own.log_ingest_pids()
-    ((place, _),) = before = sockets(own)
-    _, unfinished = await asyncio.open_unix_connection(place)
-    unfinished.write(b"POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n")
-    unfinished.write(b"content-type: application/x-www-form-urlencoded\r\n\r\n")
-    await unfinished.drain()
-    await own.child.kill_leader()
-    starting = asyncio.create_task(own.start())
+    before = sockets(own)
+    os.kill(old, signal.SIGSTOP)  # it ends later than the new one begins
     try:
-        await eventually(lambda: sockets(own) - before, 30)
-        assert is_alive(old)  # it waits for the end of that request
+        await own.child.kill_leader()
+        starting = asyncio.create_task(own.start())
+        await eventually(lambda: sockets(own) - before)
+        assert is_alive(old)
     finally:
-        unfinished.close()
+        os.kill(old, signal.SIGCONT)
     await eventually(lambda: not is_alive(old), 40)
     await starting
 
@@ -270,8 +276,14 @@ async def test_the_log_ingester_is_restarted_when_killed_and_misses_nothing(own:
     (first,) = own.log_ingest_pids()
     await chat(own, "dummy", "request 0")
 
+    assert (await metrics_of(own))["finops_log_ingest_up"] == 1
     os.kill(first, signal.SIGKILL)
-    await eventually(lambda: not is_alive(first), 10)
+
+    async def is_down() -> bool:
+        return (await metrics_of(own))["finops_log_ingest_up"] == 0
+
+    await eventually(is_down)
+    assert not is_alive(first)
     for number in range(1, 6):
         await chat(own, "dummy", f"request {number}")
 
@@ -292,7 +304,7 @@ async def test_while_the_log_ingester_is_away_the_logs_say_so_and_requests_are_s
         line = await installation.child.until_printing("Dashboard", 60)
         installation.url = line.split()[-1].replace("localhost", "127.0.0.1")
         await chat(installation, "dummy", "served all the same")
-        async with httpx.AsyncClient(base_url=installation.url, headers=installation.admin_headers) as client:
+        async with installation.client(headers=installation.admin_headers) as client:
             answer = await client.get("/api/logs")
 
         assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
@@ -324,10 +336,40 @@ async def test_the_same_command_runs_over_a_real_kafka(tmp_path: Path, kafka_boo
             shown = await installation.command_json("keys", "show", "on kafka")
             return Decimal(shown["budgets"][0]["settled"]) == Decimal(entry["cost"]) > 0
 
-        await eventually(settled, 30)
+        await eventually(settled)
         assert not (installation.data_dir / "events.db").exists()
     finally:
         await installation.child.stop()
+
+
+async def test_the_metrics_of_all_services_are_one_page(
+    running: Installation, sdk: openai.AsyncOpenAI
+) -> None:
+    await sdk.chat.completions.create(model="demo/echo", messages=[user("to be counted")])
+
+    async def is_counted() -> bool:
+        metrics = await metrics_of(running)
+        return metrics["finops_log_ingest_rows_total"] > 0 and metrics["finops_log_ingest_lag_records"] == 0
+
+    await eventually(is_counted)
+    metrics = await metrics_of(running)
+    assert metrics["finops_log_ingest_up"] == metrics["finops_log_ingest_store_up"] == 1
+    assert metrics["finops_gateway_requests_total"] > 0
+    assert metrics["finops_budget_owned_partitions"] > 0
+    assert (
+        metrics["process_resident_memory_bytes"] != metrics["finops_log_ingest_process_resident_memory_bytes"]
+    )
+
+
+async def metrics_of(installation: Installation) -> dict[str, float]:
+    """Every metric's sum over its labels."""
+    async with installation.client() as client:
+        answer = await client.get("/metrics")
+    sums: dict[str, float] = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            sums[sample.name] = sums.get(sample.name, 0) + sample.value
+    return sums
 
 
 def sockets(installation: Installation) -> set[tuple[str, int]]:
@@ -345,8 +387,8 @@ async def chat(installation: Installation, key: str, text: str) -> None:
 
 
 async def refused(installation: Installation, key: str) -> bool:
-    async with httpx.AsyncClient() as client:
-        answer = await client.get(f"{installation.url}/v1/models", headers={"authorization": f"Bearer {key}"})
+    async with installation.client() as client:
+        answer = await client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
     return answer.status_code == httpx.codes.UNAUTHORIZED
 
 

@@ -25,15 +25,15 @@ async def test_requests_log_rows_and_spend_agree_to_the_nano_dollar(
             load = load_for(cluster, keys, REQUESTS)
 
             await load.run(CONCURRENCY)
-            result = await settle(cluster, list(keys), load.seen, timeout_s=60)
+            result = await settle(cluster, list(keys), load.seen, timeout_s=90)
             assert result.problems == []
 
-    assert result.sent == result.logged == result.rows == REQUESTS - result.unheard
+    assert result.sent == result.logged == result.rows == REQUESTS - result.unheard.total()
     assert result.settled_nanos == result.truth_nanos > 0
     assert result.abandoned == 0, "no process was killed, so every request ended properly"
     assert result.replays == 0, "nothing was interrupted, so nothing was sent to the log twice"
     # every kind of traffic really happened
-    assert result.unheard < REQUESTS * 5 // 100
+    assert result.unheard.keys() <= {"leave_waiting"}, "only a client that left is unheard"
     assert result.outcomes["cancelled"] > 0
     assert result.outcomes["error"] == REQUESTS * 5 // 100
     assert result.bases["estimated"] > 0

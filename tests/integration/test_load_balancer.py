@@ -76,7 +76,7 @@ class Balanced:
         settings = Settings(port=self.ports[name])
         serving = serve(self.backends[name], settings, ready=lambda _: ready.set())
         self.tasks[name] = asyncio.create_task(serving)
-        await asyncio.wait_for(ready.wait(), 10)
+        await asyncio.wait_for(ready.wait(), 30)
 
     async def stop(self, name: str) -> None:
         task = self.tasks.pop(name)
@@ -112,7 +112,7 @@ async def running(directory: Path) -> AsyncIterator[Balanced]:
         for name in NAMES:
             await it.start(name)
         child.start()
-        await child.until_answering(f"{it.url}/healthz", 20)
+        await child.until_answering(f"{it.url}/healthz", 60)
         yield it
     finally:
         await child.stop()
@@ -173,7 +173,7 @@ async def test_paths_go_to_their_services_and_gateways_take_turns(balanced: Bala
 
 async def test_a_stream_is_passed_on_as_it_comes(balanced: Balanced) -> None:
     async with aiohttp.ClientSession(balanced.url) as session, session.get("/v1/stream") as answer:
-        first = await asyncio.wait_for(answer.content.readline(), 5)
+        first = await asyncio.wait_for(answer.content.readline(), 30)
         for backend in balanced.backends.values():
             backend.release.set()
         rest = await answer.content.read()

@@ -12,6 +12,7 @@ from tests.support.proof import create_keys, killing, load_for, run_disturbed, s
 from tests.support.upstream import upstream_process
 
 REQUESTS = 1_200
+"""At least; the load goes on until the last process is back."""
 CONCURRENCY = 24
 MIX = Mix(delay_ms=250)
 
@@ -35,7 +36,12 @@ async def test_the_data_plane_goes_on_while_kafka_and_clickhouse_are_away(tmp_pa
             result = await settle(cluster, list(keys), load.seen, timeout_s=150)
             assert result.problems == []
 
-    assert result.sent == result.logged == result.rows == REQUESTS
+    assert result.sent == result.logged == result.rows == len(load.seen) - result.unheard.total()
+    assert result.unheard.keys() <= {"leave_waiting"}, (
+        "no gateway was away: only a client that left is unheard"
+    )
     assert result.settled_nanos == result.truth_nanos > 0
     assert result.abandoned == 0, "no gateway was killed"
-    assert sum(seen.complete and seen.status == 200 for seen in load.seen) == REQUESTS * 90 // 100
+    assert [
+        seen for seen in load.seen if seen.fate == "finish" and not (seen.complete and seen.status == 200)
+    ] == []

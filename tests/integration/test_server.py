@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
+from structlog.testing import capture_logs
 
-from services.standalone_proxy import REQUEST_LIMIT, UnixSocketProxy
+from services.standalone_proxy import UnixSocketProxy
 from shared.errors import ConfigurationError
 from shared.server import bind, serve
 from shared.settings import Settings
+from shared.web.body_limit import MAX_BODY_BYTES
 from tests.support.eventually import eventually
 
 
@@ -71,7 +73,7 @@ async def serving(application: ASGIApp, settings: Settings) -> AsyncIterator[str
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(application, settings, ready=url.set_result))
     try:
-        yield await asyncio.wait_for(url, 10)
+        yield await asyncio.wait_for(url, 30)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -88,6 +90,19 @@ async def test_port_0_names_the_real_port_and_a_cancelled_server_lets_go_of_it()
     assert answer.status_code == 207
     assert "server" not in answer.headers
     bind(Settings(port=port)).close()
+
+
+async def test_where_a_service_answers_is_one_line_of_its_log() -> None:
+    with capture_logs() as lines:
+        task = asyncio.create_task(serve(app(Stream()), Settings(port=0)))
+        (line,) = await eventually(lambda: lines)
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"{line['url']}/hello")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert answer.status_code == 207
+    assert [(line["event"], line["log_level"]) for line in lines] == [("listening", "info")]
 
 
 async def test_a_host_that_is_not_here_is_one_sentence() -> None:
@@ -167,7 +182,7 @@ async def test_a_client_that_leaves_ends_the_proxied_stream(tmp_path: Path) -> N
             assert await answer.content.readline() == b"data: 0\n"
             assert not stream.ended.is_set()
 
-        await asyncio.wait_for(stream.ended.wait(), 10)
+        await asyncio.wait_for(stream.ended.wait(), 30)
 
 
 async def test_without_a_server_behind_it_the_proxy_answers_503_at_once(tmp_path: Path) -> None:
@@ -196,6 +211,6 @@ async def test_the_proxy_recovers_when_the_server_comes_back(tmp_path: Path) -> 
 
 async def test_a_huge_request_to_the_proxy_is_refused(tmp_path: Path) -> None:
     async with proxied(tmp_path / "s", Stream()) as url, httpx.AsyncClient() as client:
-        answer = await client.post(f"{url}/api/sql", content=b"x" * (REQUEST_LIMIT + 1))
+        answer = await client.post(f"{url}/api/sql", content=b"x" * (MAX_BODY_BYTES + 1))
 
-    assert answer.status_code == 413
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")

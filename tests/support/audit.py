@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from tests.support.evidence import Evidence
-from tests.support.load import Seen
+from tests.support.load import Fate, Seen
 
 NANO: Final = 1_000_000_000
 MILLION: Final = 1_000_000
@@ -71,8 +71,8 @@ class Audit:
     outcomes: Counter[str] = field(default_factory=Counter)
     bases: Counter[str] = field(default_factory=Counter)
     replays: int = 0
-    unheard: int = 0
-    """Requests that no gateway ever accepted: the client was gone or cut off before one had read it."""
+    unheard: Counter[Fate] = field(default_factory=Counter)
+    """Requests that no gateway ever accepted, by their fate: the client was gone or cut off before one had read it."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -92,7 +92,7 @@ def audit(books: Books) -> Audit:
         outcomes=Counter(event["outcome"] for event in known.values()),
         bases=Counter(event["cost_basis"] for event in known.values()),
         replays=evidence.replays,
-        unheard=sum(heard[seen.marker] == 0 for seen in books.seen),
+        unheard=Counter(seen.fate for seen in books.seen if heard[seen.marker] == 0),
     )
     truths = {request_id: true_cost(books, end) for request_id, end in final.items()}
     result.truth_nanos = sum(truths.values())

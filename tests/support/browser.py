@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from shutil import which
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
+PATIENCE_MS = 30_000
+"""How long an expectation may take to come true on a slow, busy machine; Playwright's own 5 s are not enough there."""
 _ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -28,6 +30,7 @@ def chromium_path() -> str:
 
 @asynccontextmanager
 async def open_browser() -> AsyncIterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium_path(), headless=True, args=list(_ARGUMENTS)

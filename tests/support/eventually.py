@@ -1,4 +1,7 @@
-"""Waiting for a condition, with a deadline: the tests' only way to wait."""
+"""Waiting for a condition, with a deadline: the tests' only way to wait.
+
+A deadline is there to end a test that has failed, not to measure: it is far beyond what a slow, busy machine needs.
+"""
 
 import asyncio
 import inspect
@@ -17,7 +20,7 @@ async def eventually(condition: Callable[[], Awaitable[Result]], timeout_s: floa
 async def eventually(condition: Callable[[], Result], timeout_s: float = ...) -> Result: ...
 
 
-async def eventually(condition: Callable[[], Result | Awaitable[Result]], timeout_s: float = 10.0) -> Result:
+async def eventually(condition: Callable[[], Result | Awaitable[Result]], timeout_s: float = 30.0) -> Result:
     """The first truthy answer of `condition`. Raises AssertionError with the last answer when the time is over."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s

@@ -20,6 +20,7 @@ FINOPS: Final = (sys.executable, "-m", "services.cli")
 URL_MARK: Final = "Dashboard"
 START_TIMEOUT_S: Final = 60
 COMMAND_TIMEOUT_S: Final = 60
+CLIENT_TIMEOUT_S: Final = 30
 SYSTEM: Final = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -61,15 +62,19 @@ class Installation:
     def admin_headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.admin_token}"}
 
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        """A patient client of this installation."""
+        return httpx.AsyncClient(base_url=self.url, timeout=CLIENT_TIMEOUT_S, **options)
+
     async def logs_answer(self) -> bool:
-        async with httpx.AsyncClient() as client:
-            answer = await client.get(f"{self.url}/api/logs", headers=self.admin_headers)
+        async with self.client() as client:
+            answer = await client.get("/api/logs", headers=self.admin_headers)
         return answer.status_code == httpx.codes.OK
 
     async def logs(self, **query: str) -> list[dict[str, Any]]:
         """The first page of the request log; empty while the log store is away."""
-        async with httpx.AsyncClient() as client:
-            answer = await client.get(f"{self.url}/api/logs", params=query, headers=self.admin_headers)
+        async with self.client() as client:
+            answer = await client.get("/api/logs", params=query, headers=self.admin_headers)
         items: list[dict[str, Any]] = answer.json()["items"] if answer.is_success else []
         return items
 

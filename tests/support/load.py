@@ -6,8 +6,9 @@ request can be followed through every witness.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, Literal
 
 import aiohttp
@@ -23,6 +24,11 @@ PATIENCE_S: Final = 0.15
 NO_GATEWAY: Final = 503
 BACK_OFF_S: Final = 0.2
 """How long a client waits before its next request when no gateway answered."""
+BLOCK: Final = 100
+"""A load that must go on does so by blocks of this many, each with the shares of its mix."""
+MOST_TIMES: Final = 8
+LONGEST_S: Final = 150.0
+"""A load that is held open for longer, or for so many times its least count of requests, has failed."""
 FAILURES: Final = ("status=500", "status=429", "status=400", "fault=error-event", "fault=cut")
 
 
@@ -57,9 +63,12 @@ class Seen:
     error: str = ""
 
 
-def plan(count: int, keys: Sequence[str], mix: Mix, seed: int) -> list[Planned]:
-    """Exactly the shares of `mix`, in an order that `seed` decides. Half of those who leave do so amid a stream."""
-    random_order = random.Random(seed)
+def plan(count: int, keys: Sequence[str], mix: Mix, seed: int, first: int = 0) -> list[Planned]:
+    """Exactly the shares of `mix`, in an order that `seed` decides, numbered from `first`.
+
+    Half of those who leave do so amid a stream.
+    """
+    random_order = random.Random(seed + first)
     reading = count * mix.leaving // 200
     others: list[Fate] = ["leave_waiting"] * (count * mix.leaving // 100 - reading)
     others += ["upstream_error"] * (count * mix.upstream_errors // 100)
@@ -71,8 +80,17 @@ def plan(count: int, keys: Sequence[str], mix: Mix, seed: int) -> list[Planned]:
     random_order.shuffle(kinds)
     return [
         Planned(f"m{seed}-{number:06d}", keys[number % len(keys)], stream, fate, mix.delay_ms)
-        for number, (fate, stream) in enumerate(kinds)
+        for number, (fate, stream) in enumerate(kinds, start=first)
     ]
+
+
+def traffic(least: int, keys: Sequence[str], mix: Mix, seed: int) -> Iterator[Planned]:
+    """The plan of `least` requests, then further blocks of the same mix as long as they are asked for, within a bound."""
+    more = range(least, least * MOST_TIMES, BLOCK)
+    return chain(
+        plan(least, keys, mix, seed),
+        chain.from_iterable(plan(BLOCK, keys, mix, seed, first) for first in more),
+    )
 
 
 def body_of(planned: Planned, model: str) -> dict[str, Any]:
@@ -108,34 +126,49 @@ def _orders(planned: Planned, number: int) -> str:
 
 
 class Load:
-    """Sends a plan through `url` (without /v1), at most `concurrency` requests at a time."""
+    """Sends `traffic` through `url` (without /v1), at most `concurrency` requests at a time: `least` of them, and as
+    many more as it takes until whoever runs it says that it may end."""
 
-    def __init__(self, url: str, planned: Sequence[Planned], model: str) -> None:
-        self._url = url
-        self._plan = planned
-        self._model = model
+    def __init__(
+        self, url: str, traffic: Iterator[Planned], model: str, least: int, longest_s: float = LONGEST_S
+    ) -> None:
+        self.least = least
         self.seen: list[Seen] = []
+        self._url = url
+        self._traffic = traffic
+        self._model = model
+        self._longest_s = longest_s
+        self._sent = 0
 
-    @property
-    def planned(self) -> int:
-        """How many requests there will be."""
-        return len(self._plan)
+    async def run(self, concurrency: int, may_end: asyncio.Event | None = None) -> None:
+        """Until `least` requests have ended and `may_end`, if given, is set.
 
-    async def run(self, concurrency: int) -> None:
-        queue = iter(self._plan)
+        Raises AssertionError when the time or the traffic is used up before.
+        """
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(self._url, connector=connector, timeout=CLIENT_TIMEOUT) as session:
+            try:
+                async with asyncio.timeout(self._longest_s), asyncio.TaskGroup() as clients:
+                    for _ in range(concurrency):
+                        clients.create_task(self._client(session, may_end))
+            except TimeoutError as error:
+                raise AssertionError(self._unfinished(f"{self._longest_s:g} s")) from error
+        if may_end is not None and not may_end.is_set():
+            raise AssertionError(self._unfinished(f"{self._sent} requests"))
 
-            async def client() -> None:
-                for planned in queue:
-                    seen = await self._send(session, planned)
-                    self.seen.append(seen)
-                    if seen.status == NO_GATEWAY:
-                        await asyncio.sleep(BACK_OFF_S)
+    async def _client(self, session: aiohttp.ClientSession, may_end: asyncio.Event | None) -> None:
+        while self._sent < self.least or not (may_end is None or may_end.is_set()):
+            planned = next(self._traffic, None)
+            if planned is None:
+                return
+            self._sent += 1
+            seen = await self._send(session, planned)
+            self.seen.append(seen)
+            if seen.status == NO_GATEWAY:
+                await asyncio.sleep(BACK_OFF_S)
 
-            async with asyncio.TaskGroup() as clients:
-                for _ in range(concurrency):
-                    clients.create_task(client())
+    def _unfinished(self, used_up: str) -> str:
+        return f"the load could not end within {used_up}: {len(self.seen)} requests of at least {self.least} have ended"
 
     async def until_ended(self, count: int) -> None:
         """Wait until `count` requests have ended at their clients, however they did."""

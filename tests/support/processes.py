@@ -71,7 +71,7 @@ class Child:
             self._process.kill()
             await asyncio.to_thread(self._process.wait, 10)
 
-    async def stop(self, timeout_s: float = 20) -> int:
+    async def stop(self, timeout_s: float = 40) -> int:
         """SIGTERM, then SIGKILL after `timeout_s`. Returns the exit status (negative: the signal)."""
         try:
             return await self._end(signal.SIGTERM, timeout_s)

@@ -10,7 +10,7 @@ import aiohttp
 from tests.support.audit import Audit, Books, Served, audit
 from tests.support.cluster import Cluster
 from tests.support.evidence import read_evidence
-from tests.support.load import Load, Mix, Seen, plan
+from tests.support.load import LONGEST_S, Load, Mix, Seen, traffic
 
 KEY_NAMES: Final = ("team-a", "team-b", "team-c")
 BUDGETS: Final = (
@@ -19,6 +19,8 @@ BUDGETS: Final = (
 )
 """Far away, and two per key: each has its own counters, and all must agree."""
 POLL_INTERVAL_S: Final = 1.0
+ROUNDS_BETWEEN: Final = 2
+"""Requests per client that end between two disturbances, and after the last."""
 Disturbance = Callable[[], Awaitable[None]]
 
 
@@ -28,23 +30,34 @@ async def create_keys(cluster: Cluster) -> dict[str, str]:
 
 
 def load_for(
-    cluster: Cluster, keys: Mapping[str, str], count: int, *, mix: Mix | None = None, seed: int = 1
+    cluster: Cluster,
+    keys: Mapping[str, str],
+    least: int,
+    *,
+    mix: Mix | None = None,
+    seed: int = 1,
+    longest_s: float = LONGEST_S,
 ) -> Load:
-    return Load(cluster.url, plan(count, list(keys.values()), mix or Mix(), seed), cluster.model)
+    planned = traffic(least, list(keys.values()), mix or Mix(), seed)
+    return Load(cluster.url, planned, cluster.model, least, longest_s)
 
 
 async def run_disturbed(load: Load, concurrency: int, disturbances: Sequence[Disturbance]) -> None:
-    """Run the load, and amid it one disturbance after the other, spread evenly over the requests.
+    """Run the load, and amid it one disturbance after the other, spread evenly over its least count of requests.
 
-    Raises AssertionError when the load was over before a disturbance could meet it: it would prove nothing.
+    However fast or slow the machine is, each disturbance meets the load, which goes on for some rounds after each: it
+    ends after the last of them.
     """
+    may_end = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        traffic = tasks.create_task(load.run(concurrency))
+        tasks.create_task(load.run(concurrency, may_end))
+        calm_from = 0
         for number, disturb in enumerate(disturbances, start=1):
-            await load.until_ended(load.planned * number // (len(disturbances) + 1))
-            if traffic.done():
-                raise AssertionError(f"the load was over before disturbance {number}")
+            await load.until_ended(max(calm_from, load.least * number // (len(disturbances) + 1)))
             await disturb()
+            calm_from = len(load.seen) + concurrency * ROUNDS_BETWEEN
+        await load.until_ended(calm_from)
+        may_end.set()
 
 
 def killing(cluster: Cluster, name: str) -> Disturbance:

@@ -13,6 +13,7 @@ from shared.events import ANONYMOUS_KEY_ID
 from shared.field_types import rfc3339
 from shared.governance.model import Budget, VirtualKey
 from shared.governance.money import usd_from_nanos
+from shared.governance.spend_view import Spend
 from shared.governance.windows import resets_at_ms
 from shared.web.pages import Pages, is_htmx, to_login
 from shared.web.session import AdminAccess
@@ -49,7 +50,9 @@ class Row:
     status: str
     models: str
     spent: str
+    """Empty where all that was spent is unpriced: unknown is not nothing."""
     requests: int
+    unpriced: int
     bars: tuple[Bar, ...]
 
 
@@ -63,14 +66,16 @@ async def home(request: Request) -> Response:
     pages: Pages = request.app.state.pages
     page = services.keys.page(limit=SHOWN, cursor=None, name="", status=None)
     template = "budget/keys.html" if is_htmx(request) else "budget/home.html"
+    rows = [_row(services, key) for key in page.keys]
     anonymous = services.spend.lifetime(ANONYMOUS_KEY_ID)
     return pages.render(
         request,
         template,
-        rows=[_row(services, key) for key in page.keys],
+        rows=rows,
         total=len(services.feed.state.keys),
         anonymous=anonymous,
-        anonymous_spent=usd_from_nanos(anonymous.settled_nanos),
+        anonymous_spent=_spent(anonymous),
+        has_unpriced=anonymous.unpriced > 0 or any(row.unpriced for row in rows),
         providers=sorted(services.feed.state.providers),
     )
 
@@ -84,10 +89,15 @@ def _row(services: BudgetServices, key: VirtualKey) -> Row:
         prefix=key.prefix,
         status=state_of(key, now_ms),
         models=", ".join(key.allowed_models),
-        spent=usd_from_nanos(lifetime.settled_nanos),
+        spent=_spent(lifetime),
         requests=lifetime.requests,
+        unpriced=lifetime.unpriced,
         bars=tuple(_bar(services, budget, now_ms) for budget in key.budgets),
     )
+
+
+def _spent(spend: Spend) -> str:
+    return usd_from_nanos(spend.settled_nanos) if spend.settled_nanos or not spend.unpriced else ""
 
 
 def _bar(services: BudgetServices, budget: Budget, now_ms: int) -> Bar:

@@ -110,7 +110,7 @@ async def test_following_an_empty_topic_is_caught_up_at_once(log: EventLog) -> N
 
     task = asyncio.create_task(follow())
     try:
-        await asyncio.wait_for(caught_up.wait(), 10)
+        await asyncio.wait_for(caught_up.wait(), 30)
     finally:
         task.cancel()
         await asyncio.wait((task,))

@@ -33,7 +33,7 @@ async def test_a_poll_without_records_returns_after_its_timeout(log: EventLog) -
         assert list(await consumer.poll(0.3, 10)) == []
         waited_s = asyncio.get_running_loop().time() - began
 
-    assert 0.25 <= waited_s < 3
+    assert 0.25 <= waited_s < 10
 
 
 async def test_a_waiting_poll_wakes_up_for_a_record(start_log: StartLog) -> None:
@@ -142,12 +142,12 @@ async def test_two_members_share_and_rebalance_without_losing_or_overlapping(sta
     await eventually(lambda: first.listener.owned == ALL)
     producing = asyncio.create_task(produce())
     second.start()
-    await eventually(lambda: len(first.listener.owned) == len(second.listener.owned) == PARTITIONS // 2, 20)
+    await eventually(lambda: len(first.listener.owned) == len(second.listener.owned) == PARTITIONS // 2, 40)
     await producing
-    await eventually(lambda: len(_distinct(first, second)) == 600, 20)
+    await eventually(lambda: len(_distinct(first, second)) == 600, 40)
     await second.stop()
     await logs[0].append([new_record(b"%d" % n, partition=n % PARTITIONS) for n in range(600, 640)])
-    await eventually(lambda: len(_distinct(first, second)) == 640, 20)
+    await eventually(lambda: len(_distinct(first, second)) == 640, 40)
     await first.stop()
 
     assert _distinct(first, second) == set(range(640))
@@ -222,13 +222,13 @@ async def test_leaving_revokes_first_and_hands_over_at_once(start_log: StartLog)
 
 async def _owning(consumer) -> None:  # type: ignore[no-untyped-def]
     """Poll until the member owns its partitions; what came meanwhile is dropped."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while not await consumer.lag():
             await consumer.poll(0.1, 1_000)
 
 
 async def _shared_evenly(consumers, listeners, each: int) -> None:  # type: ignore[no-untyped-def]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while any(len(listener.owned) != each for listener in listeners):
             await asyncio.gather(*[consumer.poll(0.1, 10) for consumer in consumers])
 

@@ -175,7 +175,7 @@ async def test_keeps_a_connection_for_the_next_call(upstream: RunningUpstream, c
 async def test_draining_keeps_the_connection(upstream: RunningUpstream, client: AiohttpClient) -> None:
     for _ in range(2):
         response = await client.send(chat(upstream.url, "mock(chunk_ms=2)", stream=True))
-        await response.drain(5.0)
+        await response.drain(30.0)
         response.close()
 
     assert len(upstream.server.server_state.connections) == 1
@@ -199,8 +199,8 @@ async def test_cancelling_before_the_headers_closes_the_connection(
 
     call.cancel()
 
-    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"], 2.0)
-    await eventually(lambda: not upstream.server.server_state.connections, 2.0)
+    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"])
+    await eventually(lambda: not upstream.server.server_state.connections)
     assert call.cancelled()
 
 
@@ -214,7 +214,7 @@ async def test_leaving_a_stream_closes_the_connection_at_once(
 
     response.close()
 
-    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"], 2.0)
+    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"])
     assert upstream.app.served[0].chunks_sent < 1000
 
 
@@ -235,7 +235,7 @@ async def test_cancelling_a_reader_and_closing_drops_the_connection(
     await eventually(lambda: received)
     reader.cancel()
 
-    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"], 2.0)
+    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"])
 
 
 async def test_times_out_before_the_first_byte(upstream: RunningUpstream, client: AiohttpClient) -> None:
@@ -243,12 +243,12 @@ async def test_times_out_before_the_first_byte(upstream: RunningUpstream, client
         await client.send(chat(upstream.url, "mock(fault=stall-headers)", first_byte=0.1))
 
     assert caught.value.phase == "first_byte"
-    await eventually(lambda: not upstream.server.server_state.connections, 2.0)
+    await eventually(lambda: not upstream.server.server_state.connections)
 
 
 async def test_times_out_between_chunks(upstream: RunningUpstream, client: AiohttpClient) -> None:
     response = await client.send(
-        chat(upstream.url, "mock(fault=stall-stream; completion=8)", stream=True, between_chunks=0.1)
+        chat(upstream.url, "mock(fault=stall-stream; completion=8)", stream=True, between_chunks=1.0)
     )
     pieces = []
 
@@ -258,14 +258,14 @@ async def test_times_out_between_chunks(upstream: RunningUpstream, client: Aioht
 
     assert caught.value.phase == "between_chunks"
     assert b"".join(pieces).count(b"data: ") == 4
-    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"], 2.0)
+    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"])
 
 
 async def test_a_steady_stream_outlives_the_time_between_chunks(
     upstream: RunningUpstream, client: AiohttpClient
 ) -> None:
-    order = "mock(completion=30; chunk_ms=10)"
-    response = await client.send(chat(upstream.url, order, stream=True, between_chunks=0.15))
+    order = "mock(completion=30; chunk_ms=50)"
+    response = await client.send(chat(upstream.url, order, stream=True, between_chunks=1.0))
 
     pieces = [piece async for piece in response.chunks()]
     response.close()
@@ -277,11 +277,11 @@ async def test_a_slow_reader_is_not_a_silent_provider(
     upstream: RunningUpstream, client: AiohttpClient
 ) -> None:
     order = "mock(completion=20; chunk_ms=5)"
-    response = await client.send(chat(upstream.url, order, stream=True, between_chunks=0.1))
+    response = await client.send(chat(upstream.url, order, stream=True, between_chunks=1.0))
     received = bytearray()
     async for piece in response.chunks():
         if not received:
-            await asyncio.sleep(0.3)  # the pause itself is what is tested
+            await asyncio.sleep(1.5)  # the pause itself is what is tested
         received += piece
     response.close()
 
@@ -290,14 +290,14 @@ async def test_a_slow_reader_is_not_a_silent_provider(
 
 async def test_times_out_in_total(upstream: RunningUpstream, client: AiohttpClient) -> None:
     order = "mock(completion=100000; chunk_ms=5)"
-    response = await client.send(chat(upstream.url, order, stream=True, total=0.2))
+    response = await client.send(chat(upstream.url, order, stream=True, total=1.0))
 
     with pytest.raises(UpstreamTimedOut) as caught:
         async for _ in response.chunks():
             pass
 
     assert caught.value.phase == "total"
-    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"], 2.0)
+    await eventually(lambda: [served.outcome for served in upstream.app.served] == ["left"])
 
 
 async def test_a_refused_connection(client: AiohttpClient) -> None:
@@ -373,7 +373,7 @@ async def test_the_pool_is_bounded_and_waiting_for_it_counts_as_connecting(
     assert caught.value.phase == "connect"
     assert len(upstream.server.server_state.connections) == 2
     held[0].close()
-    response = await client.send(chat(upstream.url, connect=5.0))
+    response = await client.send(chat(upstream.url, connect=30.0))
     assert response.status == 200
     for open_response in (response, *held):
         open_response.close()

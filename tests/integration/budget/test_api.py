@@ -1,10 +1,13 @@
 """The admin API over a whole budget service on the embedded log."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from shared.eventlog.port import EventLog
 from shared.events import ANONYMOUS_KEY_ID, Charge
@@ -359,3 +362,30 @@ async def test_the_home_page_shows_spend_without_a_key_before_there_is_any_key(
             return "Without a key: $0.0015 in 1 request." in (await api.get("/")).text
 
         await eventually(is_shown)
+
+
+async def test_the_home_page_counts_what_nobody_knows_the_price_of_and_never_calls_it_nothing(
+    log: EventLog, tmp_path: Path
+) -> None:
+    producer = UsageProducer(log)
+
+    async def ends(request_id: str, key_id: str, **changes: Any) -> None:
+        start = started(request_id, key_id=key_id, budget_id="none")
+        await producer.send(start, structs.replace(ended(start, cost_nanos=0), **changes))
+
+    async with running(log, tmp_path) as api:
+        key = await created(api)
+
+        async def shows(*texts: str) -> bool:
+            page = re.sub(r"<[^>]*>|\s+", " ", (await api.get("/")).text)
+            return all(text in " ".join(page.split()) for text in texts)
+
+        assert not await shows("unpriced")
+        await ends("r1", key["id"], cost_basis="unpriced")
+        await ends("r2", ANONYMOUS_KEY_ID, cost_basis="unpriced")
+        await eventually(lambda: shows("no budget 1 unpriced 1", "Without a key: 1 request, 1 unpriced ."))
+        assert await shows("Nobody knows the price of an unpriced request")
+        assert not await shows("$0")
+
+        await ends("r3", key["id"], cost_nanos=1_500_000)
+        await eventually(lambda: shows("no budget $0.0015 1 unpriced 2"))

@@ -27,7 +27,7 @@ from tests.support.eventually import eventually
 class Instance:
     def __init__(self, log: EventLog) -> None:
         self.feed = GovernanceFeed(BudgetMetrics())
-        self.writer = GovernanceWriter(log, self.feed, wall_ms, timeout_s=5)
+        self.writer = GovernanceWriter(log, self.feed, wall_ms, timeout_s=30)
         self.keys = VirtualKeys(self.feed, self.writer, wall_ms)
 
 

@@ -35,7 +35,7 @@ def truth(last: int) -> Spend:
 
 
 async def settled_at(member: BudgetMember, expected: Spend) -> None:
-    await eventually(lambda: member.total("bud_test") == expected, 20)
+    await eventually(lambda: member.total("bud_test") == expected)
 
 
 def test_the_keys_of_these_tests_are_in_different_partitions() -> None:
@@ -56,7 +56,7 @@ async def exact_after_a_crash(log: EventLog, moment: CrashMoment, at_append: int
 
     async with budget_member(crashing) as doomed:
         await traffic(producer, 0, REQUESTS // 2)
-        await eventually(doomed.task.done, 20)
+        await eventually(doomed.task.done)
         assert isinstance(doomed.task.exception(), Crash)
     await traffic(producer, REQUESTS // 2, REQUESTS)
 
@@ -71,7 +71,7 @@ async def test_an_end_that_comes_after_the_takeover_releases_its_reservation(log
 
     async with budget_member(crashing) as doomed:
         await producer.send(start)
-        await eventually(doomed.task.done, 20)
+        await eventually(doomed.task.done)
     async with budget_member(log) as heir:
         await settled_at(heir, Spend(0, 1_000, 0, 0, 0))
         await producer.send(ended(start, cost_nanos=700))
@@ -157,7 +157,7 @@ async def exact_with_two_instances(log: EventLog) -> None:
     async with budget_member(log) as first:
         await traffic(producer, 0, 10)
         async with budget_member(log) as second:
-            await eventually(lambda: len(first.consumer.owned) == len(second.consumer.owned) == 1, 20)
+            await eventually(lambda: len(first.consumer.owned) == len(second.consumer.owned) == 1)
             await traffic(producer, 10, 30)
             await settled_at(first, truth(30))
             await settled_at(second, truth(30))

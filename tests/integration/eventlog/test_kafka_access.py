@@ -101,7 +101,7 @@ def log_through(
     mechanism: str = "",
     password: str = PASSWORD,
     ca_file: Path | None = None,
-    start_timeout_s: float = 20.0,
+    start_timeout_s: float = 60.0,
 ) -> KafkaEventLog:
     user, password = (USER, password) if mechanism else ("", "")
     bootstrap = (f"127.0.0.1:{broker.ports[door]}",)
@@ -163,7 +163,7 @@ async def test_what_is_wrong_is_said_at_once(
     trust = authority.ca_file if is_trusted else None
 
     with pytest.raises(ConfigurationError, match=sentence) as raised:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await log_through(broker, door, protocol, mechanism, password, trust).start()
 
     assert "wrong-one" not in str(raised.value)

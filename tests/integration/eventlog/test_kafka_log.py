@@ -93,7 +93,7 @@ async def test_a_killed_broker_loses_nothing_and_the_outbox_goes_on(
         await asyncio.to_thread(own_broker.kill)
         for number in range(100, 200):
             outbox.put(started(number), logged(number))
-        await eventually(lambda: outbox.delivery.last_error, 20)
+        await eventually(lambda: outbox.delivery.last_error, 40)
         assert outbox.pending_records >= 200
         await asyncio.to_thread(own_broker.start)
         assert await outbox.flush(40)
@@ -121,22 +121,22 @@ async def test_an_append_without_brokers_fails_in_time_and_works_again_after(own
     log = log_on(own_broker.bootstrap, append_timeout_s=1.0)
     await log.start()
     try:
-        await log.append(numbered([1]))
-        await asyncio.to_thread(own_broker.kill)
-        began = time.monotonic()
-        with pytest.raises(LogUnavailable, match=r"finops\.usage"):
-            await log.append(numbered([2]))
-        assert time.monotonic() - began < 5
-        await asyncio.to_thread(own_broker.start)
 
-        async def appended() -> bool:
+        async def appended(number: int) -> bool:
             try:
-                await log.append(numbered([2]))
+                await log.append(numbered([number]))
             except LogUnavailable:
                 return False
             return True
 
-        await eventually(appended, 30)
+        await eventually(lambda: appended(1))
+        await asyncio.to_thread(own_broker.kill)
+        began = time.monotonic()
+        with pytest.raises(LogUnavailable, match=r"finops\.usage"):
+            await log.append(numbered([2]))
+        assert time.monotonic() - began < 10
+        await asyncio.to_thread(own_broker.start)
+        await eventually(lambda: appended(2), 60)
         end = (await log.end_offsets(USAGE))[0]
         found = numbers(await collect(log.read(USAGE, 0, 0, end)))
         assert found[0] == 1
@@ -149,7 +149,7 @@ async def test_nobody_at_the_address_is_said_within_the_start_timeout() -> None:
     began = time.monotonic()
     with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1:1 does not answer.*FINOPS_EVENT_LOG_URL"):
         await log_on("127.0.0.1:1", start_timeout_s=1.0).start()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 async def test_reading_starts_at_what_is_left_and_reaches_an_end_that_is_a_gap(
@@ -176,7 +176,7 @@ async def test_reading_starts_at_what_is_left_and_reaches_an_end_that_is_a_gap(
                 pass
 
         task = asyncio.create_task(follow())
-        await asyncio.wait_for(caught_up.wait(), 10)
+        await asyncio.wait_for(caught_up.wait(), 30)
         task.cancel()
         await asyncio.wait((task,))
     finally:
@@ -227,12 +227,12 @@ async def test_polling_and_following_say_that_the_brokers_are_away_and_goes_on_w
             await log.append(numbered([1]))
             assert numbers(await poll_until(consumer, 1)) == [1]
             following = asyncio.create_task(collect(log.follow(USAGE, {}, caught_up=mark)))
-            await asyncio.wait_for(caught_up.wait(), 10)
+            await asyncio.wait_for(caught_up.wait(), 30)
             leaving = AsyncExitStack()
             await poll_until(await leaving.enter_async_context(log.consumer("h", [USAGE], Recorder())), 1)
             await asyncio.to_thread(own_broker.kill)
             with pytest.raises(LogUnavailable, match="lag of g"):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(40):
                     while True:
                         await consumer.poll(0.1, 10)
             with pytest.raises(LogUnavailable, match="following"):
@@ -271,7 +271,7 @@ async def test_a_client_that_gets_none_of_what_is_there_is_given_up_for_a_new_on
             hung.pause(*hung.assignment())  # behind the back of its owner: what a hanging fetcher looks like
             await log.append(numbered([2]))
             with pytest.raises(LogUnavailable, match="got none of 1 records"):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(40):
                     while True:
                         assert await consumer.poll(0.02, 10) == []
             assert numbers(await poll_until(consumer, 1)) == [2]

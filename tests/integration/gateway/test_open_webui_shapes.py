@@ -1,5 +1,6 @@
 """The requests that Open WebUI sends, written by hand in the recorded shapes, against a whole gateway."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,19 @@ async def test_the_page_load_lists_chat_models_only(tmp_path: Path) -> None:
             assert response.status == 400
 
 
-async def test_a_dead_provider_does_not_slow_the_list(tmp_path: Path) -> None:
-    dead = mock_provider("http://127.0.0.1:1/v1", name="dead", models=None)
-    soon = aiohttp.ClientTimeout(total=0.5)
+async def test_a_provider_that_never_answers_does_not_slow_the_list(tmp_path: Path) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the gateway hangs up
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    hanging = mock_provider(f"http://127.0.0.1:{port}/v1", name="hanging", models=None)
+    long_before_its_timeout = aiohttp.ClientTimeout(total=20)
     async with (
-        running_gateway(tmp_path, DEMO, dead) as gateway,
-        gateway.http.get("/v1/models", timeout=soon) as response,
+        silent,
+        running_gateway(tmp_path, DEMO, hanging) as gateway,
+        gateway.http.get("/v1/models", timeout=long_before_its_timeout) as response,
     ):
         assert {model["owned_by"] for model in (await response.json())["data"]} == {"demo"}
 

@@ -190,7 +190,7 @@ async def test_a_limited_credential_rests_as_long_as_it_was_told_and_is_then_tri
     tmp_path: Path,
 ) -> None:
     async with two_upstreams(tmp_path) as (main, _, gateway):
-        main.failures, main.retry_after = [429], "0.3"
+        main.failures, main.retry_after = [429], "2"
 
         await gateway.chat(f"main/{MODEL}", "hi")
         await gateway.chat(f"main/{MODEL}", "hi")

@@ -34,7 +34,7 @@ async def test_an_overloaded_server_loses_and_doubles_nothing(tmp_path: Path) ->
                 text = (await client.get("/metrics")).text
                 return "finops_log_ingest_retries_total 0.0" not in text
 
-            await eventually(retried, 20)
+            await eventually(retried)
             assert (await client.get("/api/logs")).status_code == 503
             await log.append(to_append(log, events[40:]))
             await admin.post("/admin/back")

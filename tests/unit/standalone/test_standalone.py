@@ -23,8 +23,8 @@ class App:
         raise AssertionError("not called in these tests")
 
 
-GATEWAY, LOGS, BUDGET = App(), App(), App()
-ROUTER = PathRouter(gateway=GATEWAY, logs=LOGS, budget=BUDGET)
+GATEWAY, LOGS, BUDGET, METRICS = App(), App(), App(), App()
+ROUTER = PathRouter(gateway=GATEWAY, logs=LOGS, budget=BUDGET, metrics=METRICS)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,9 @@ ROUTER = PathRouter(gateway=GATEWAY, logs=LOGS, budget=BUDGET)
         ("//v1/models/", GATEWAY),
         ("/healthz", GATEWAY),
         ("/readyz", GATEWAY),
-        ("/metrics", GATEWAY),
-        ("/metrics/budget", BUDGET),
+        ("/metrics", METRICS),
+        ("/metrics/", METRICS),
+        ("/metrics/of/what", BUDGET),
         ("/logs", LOGS),
         ("/logs/req_1", LOGS),
         ("/api/logs", LOGS),

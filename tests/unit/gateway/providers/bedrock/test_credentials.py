@@ -145,10 +145,10 @@ async def test_credentials_are_renewed_ahead_while_the_old_ones_serve() -> None:
     source = credentials._sources[Identity()]
     source._credentials._expiry_time = datetime.now(UTC) + timedelta(seconds=300)
 
-    old = await asyncio.wait_for(credentials.get(Identity()), 1)
+    old = await asyncio.wait_for(credentials.get(Identity()), 5)
     chain.go.set()
     while chain.renewals == 0 or source._running is not None:
-        await asyncio.wait_for(asyncio.shield(source._running or asyncio.sleep(0)), 5)
+        await asyncio.wait_for(asyncio.shield(source._running or asyncio.sleep(0)), 30)
     new = await credentials.get(Identity())
 
     assert (first.access_key, old.access_key, new.access_key) == ("KEY0", "KEY0", "KEY1")
