@@ -1,9 +1,11 @@
-"""The topics, how long each is kept, and the one function that picks a partition.
+"""The topics, how long each is kept, and how a partition is picked.
 
 Every producer in every service picks partitions through `partition_for`: a key's records must always
-meet in one partition, whatever the client library's own default would do.
+meet in one partition, whatever the client library's own default would do. Only where no two records
+belong together, `partition_at` fills one partition after the other.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -13,6 +15,10 @@ GOVERNANCE = "finops.governance"
 SPEND = "finops.spend"
 RATES = "finops.rates"
 DEAD_LETTERS = "finops.dead-letters"
+
+SPREAD: Set[str] = frozenset({REQUESTS})
+"""Topics in which each key has one record: their partitions are picked by time."""
+SPREAD_MS = 250
 
 DAY_MS = 86_400_000
 FOREVER = -1
@@ -50,3 +56,11 @@ def topic_specs(
 def partition_for(key: str, partitions: int) -> int:
     """The partition of a key: CRC-32 of its UTF-8 bytes modulo the partition count. Stable for ever."""
     return crc32(key.encode()) % partitions
+
+
+def partition_at(producer: str, at_ms: int, partitions: int) -> int:
+    """The partition that a producer fills at this time (Unix, ms); the next one 250 ms later.
+
+    A batch costs by its partitions, so records that are put together go to one. Each producer is somewhere else.
+    """
+    return (crc32(producer.encode()) + at_ms // SPREAD_MS) % partitions

@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from services.gateway.catalogue import Route
 from services.gateway.circuits import Circuits
 from services.gateway.client_watch import ClientWatch
@@ -177,7 +179,7 @@ class Caller:
             prepared = route.adapter.build(exchange.operation, target, body)
             if prepared.dropped:
                 told = tuple(name[:MAX_TOLD_CHARS] for name in prepared.dropped[:MAX_TOLD])
-                prepared = replace(prepared, dropped=told)
+                prepared = msgspec.structs.replace(prepared, dropped=told)
         except BadRequest as error:
             raise ClientError("invalid_request", error.message, param=error.param) from error
         except Unsupported as error:

@@ -48,7 +48,8 @@ class StreamWriter:
     async def write(self, events: bytes) -> None:
         if self.first_event_at is None:
             self.first_event_at = self._loop.time()
-        await self._settle_beat()
+        if self._beat_task is not None:
+            await self._settle_beat()
         await self._send(events)
 
     async def quiet(self) -> None:

@@ -35,7 +35,7 @@ from shared.eventlog.spool_frames import Frame, Place, SpooledRecord
 from shared.events import EVENT_VERSION, AnyEvent, encode, event_type
 from shared.ids import new_id
 from shared.telemetry import get_logger
-from shared.topics import partition_for
+from shared.topics import SPREAD, partition_at, partition_for
 
 SEGMENT_BYTES = 8 * 1_048_576
 MEMORY_BYTES = 32 * 1_048_576
@@ -213,6 +213,7 @@ class Outbox:
         Raises SpoolFull when the limit is reached or the disk is full, RecordTooLarge when one item is over its
         topic's limit; in both cases nothing was written.
         """
+        at_ms = _now_ms()
         seq = self._seq
         spooled: list[SpooledRecord] = []
         for topic, key, event in items:
@@ -220,9 +221,8 @@ class Outbox:
             if len(value) + len(key) + HEADERS_BYTES + RECORD_OVERHEAD > self._log.max_record_bytes(topic):
                 raise RecordTooLarge(f"An event of {len(value)} bytes is over the limit of {topic}.")
             seq += 1
-            partition = partition_for(key, self._log.partitions(topic))
+            partition = self._partition_of(topic, key, at_ms)
             spooled.append(SpooledRecord(topic, partition, key, seq, event_type(event), value))
-        at_ms = _now_ms()
         records = tuple(spooled)
         data = frames.encode(at_ms, records)
         room = self._limit_bytes if is_end else self._limit_bytes - self._limit_bytes // END_SHARE
@@ -235,6 +235,12 @@ class Outbox:
         self._seq = seq
         self._remember(Frame(at_ms, records, end, len(data)), before)
         return tuple([Position(record.partition, record.seq) for record in records])
+
+    def _partition_of(self, topic: str, key: str, at_ms: int) -> int:
+        partitions = self._log.partitions(topic)
+        if topic in SPREAD:
+            return partition_at(self.incarnation, at_ms, partitions)
+        return partition_for(key, partitions)
 
     def _remember(self, frame: Frame, before: Place) -> None:
         self._pending_records += len(frame.records)
@@ -365,7 +371,14 @@ class Outbox:
 
     def _placed(self, record: NewRecord) -> NewRecord:
         """The record in its partition of this log, which may be another one than that it was meant for."""
-        return replace(record, partition=partition_for(record.key, self._log.partitions(record.topic)))
+        partitions = self._log.partitions(record.topic)
+        if record.topic not in SPREAD:
+            return replace(record, partition=partition_for(record.key, partitions))
+        return (
+            record
+            if record.partition < partitions
+            else replace(record, partition=record.partition % partitions)
+        )
 
     def _remove(self, leftover: Leftover) -> None:
         with holding(self._registry):

@@ -12,7 +12,6 @@ So metering, errors before the answer, and cut streams stay the business of the 
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -253,7 +252,7 @@ class InboundAdapter:
         except BadRequest as error:
             raise self._in_own_words(error) from error
         dropped = {*map(self._own_name, prepared.dropped), *self._inbound.dropped(self._body)}
-        return replace(prepared, dropped=tuple(sorted(dropped)))
+        return msgspec.structs.replace(prepared, dropped=tuple(sorted(dropped)))
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
@@ -276,7 +275,7 @@ class InboundAdapter:
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
         # The client's format has usage in its last events, whatever the client asked for.
-        chat = self._adapter.relay(Operation.CHAT, replace(options, send_usage=True))
+        chat = self._adapter.relay(Operation.CHAT, msgspec.structs.replace(options, send_usage=True))
         return InboundRelay(chat, self._inbound.translator(self._body))
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:

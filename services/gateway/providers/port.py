@@ -11,9 +11,10 @@ always OpenAI's format. A route of the gateway goes:
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol, runtime_checkable
+
+import msgspec
 
 from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.images import Fetched
@@ -34,8 +35,7 @@ NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 NOTHING_FETCHED: Final[Mapping[str, Fetched]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Where one attempt goes."""
 
     provider: Provider
@@ -48,10 +48,10 @@ class Target:
     timeouts: UpstreamTimeouts
     alias: str = ""
     """What the provider calls the model for this credential: a deployment, a profile. Empty: the same."""
-    fetched: Mapping[str, Fetched] = field(default_factory=lambda: NOTHING_FETCHED)
+    fetched: Mapping[str, Fetched] = NOTHING_FETCHED
     """What the addresses hold that the adapter asked for with `needs_bytes`."""
 
-    passed_headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
+    passed_headers: Mapping[str, str] = NO_HEADERS
     """Headers of the client that mean something to the provider's format, in lower case."""
 
     @property
@@ -65,8 +65,7 @@ Converse = Callable[[UpstreamClient, UpstreamRequest], Awaitable[UpstreamRespons
 closed at once when cancelled, and every response but the one it gives back is closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A request ready to be sent."""
 
     request: UpstreamRequest
@@ -100,8 +99,7 @@ CostOf = Callable[[Usage], str | None]
 """The price of this usage as a decimal in USD, ready to stand in JSON as a number; None leaves it out."""
 
 
-@dataclass(frozen=True, slots=True)
-class RelayOptions:
+class RelayOptions(msgspec.Struct, frozen=True):
     """How one stream is relayed."""
 
     send_usage: bool

@@ -2,8 +2,7 @@
 
 import asyncio
 from asyncio import TimerHandle
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -37,6 +36,10 @@ class _BadAddress(Exception):
     """The URL cannot be parsed."""
 
 
+_FAULTS: Final = (aiohttp.ClientError, OSError, _BadAddress)
+"""What a call may raise."""
+
+
 @lru_cache(maxsize=1024)
 def _parsed_url(url: str) -> URL:
     """One URL per endpoint of each provider: parsing it for each call would cost more than the rest of the set-up."""
@@ -53,24 +56,22 @@ def _client_timeout(timeouts: UpstreamTimeouts) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_connect=timeouts.connect)
 
 
-@contextmanager
-def _translated(timeouts: UpstreamTimeouts, *, answered: bool) -> Iterator[None]:
+def _translated(
+    error: aiohttp.ClientError | OSError | _BadAddress, timeouts: UpstreamTimeouts, *, answered: bool
+) -> UpstreamFault:
     """The one place where aiohttp's exceptions become ours."""
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise UpstreamTimedOut("connect", timeouts.connect) from error
-    except aiohttp.ClientHttpProxyError as error:
-        raise UpstreamConnectFailed(
-            f"The proxy refused to connect to the provider ({error.status})."
-        ) from error
-    except aiohttp.ClientConnectorError as error:
-        raise UpstreamConnectFailed(f"The provider cannot be reached: {error}.") from error
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, _BadAddress) as error:
-        raise UpstreamConnectFailed("The provider's address is not a valid URL.") from error
-    except (aiohttp.ClientError, OSError) as error:
-        text = "in the middle of its answer" if answered else "before it answered"
-        raise UpstreamBroken(f"The provider closed the connection {text}.", answered=answered) from error
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return UpstreamTimedOut("connect", timeouts.connect)
+        case aiohttp.ClientHttpProxyError():
+            return UpstreamConnectFailed(f"The proxy refused to connect to the provider ({error.status}).")
+        case aiohttp.ClientConnectorError():
+            return UpstreamConnectFailed(f"The provider cannot be reached: {error}.")
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | _BadAddress():
+            return UpstreamConnectFailed("The provider's address is not a valid URL.")
+        case _:
+            text = "in the middle of its answer" if answered else "before it answered"
+            return UpstreamBroken(f"The provider closed the connection {text}.", answered=answered)
 
 
 class AiohttpClient:
@@ -106,7 +107,7 @@ class AiohttpClient:
         try:
             # Outside: TimeoutError is an OSError, and would be taken for a lost connection inside.
             async with asyncio.timeout(limit_s):
-                with _translated(timeouts, answered=False):
+                try:
                     url = _parsed_url(request.url)
                     raw = await self._session.request(
                         request.method,
@@ -117,6 +118,8 @@ class AiohttpClient:
                         allow_redirects=False,
                         timeout=_client_timeout(timeouts),
                     )
+                except _FAULTS as error:
+                    raise _translated(error, timeouts, answered=False) from error
         except TimeoutError as error:
             raise UpstreamTimedOut(phase, limit_s) from error
         return AiohttpResponse(raw, timeouts, deadline)
@@ -184,14 +187,13 @@ class AiohttpResponse:
                 return b""
             self._watch()
             try:
-                with _translated(self._timeouts, answered=True):
-                    piece = await content.readany()
-            except UpstreamBroken:
+                piece = await content.readany()
+            except _FAULTS as error:
                 self._stop_timer()
                 self._raw.close()
                 if self._fault is not None:
                     raise self._fault from None
-                raise
+                raise _translated(error, self._timeouts, answered=True) from error
             self._waiting_since = None
             if piece:
                 if content.at_eof():

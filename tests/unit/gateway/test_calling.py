@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -284,7 +285,7 @@ class AlwaysStreaming(OpenAIAdapter):
     """Answers event by event, asked or not."""
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
-        return replace(super().build(operation, target, body), streams=True)
+        return msgspec.structs.replace(super().build(operation, target, body), streams=True)
 
 
 async def test_a_candidate_that_would_answer_in_another_way_is_passed_over() -> None:

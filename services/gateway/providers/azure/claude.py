@@ -1,7 +1,6 @@
 """Claude at Azure: Anthropic's format at the resource's own address, with the resource's key or a token of Entra's."""
 
 import re
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -36,10 +35,12 @@ class AzureClaudeAdapter(AnthropicAdapter):
             base_url=resource_of(target) + PATH,
             headers={**own, **target.provider.headers},
         )
-        prepared = super().build(operation, replace(target, provider=provider, secret=""), body)
+        prepared = super().build(
+            operation, msgspec.structs.replace(target, provider=provider, secret=""), body
+        )
         if principal is None:
             return prepared
-        return replace(prepared, request=with_token(prepared.request, principal))
+        return msgspec.structs.replace(prepared, request=with_token(prepared.request, principal))
 
     def models_request(self, target: Target) -> UpstreamRequest | None:
         """None: as for every other model there, nobody lists what is deployed."""

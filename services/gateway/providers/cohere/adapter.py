@@ -75,7 +75,7 @@ class CohereAdapter:
         headers = _headers(target, "text/event-stream" if streams else "application/json")
         headers["content-type"] = "application/json"
         request = UpstreamRequest("POST", _root(target) + path, headers, bodies[0], target.timeouts)
-        return replace(prepared(request, bodies, dropped), streams=streams)
+        return msgspec.structs.replace(prepared(request, bodies, dropped), streams=streams)
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes

@@ -2,7 +2,6 @@
 the ranking service beside it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -55,7 +54,9 @@ class VertexAdapter:
         url, bodies, dropped = _built(operation, place, target, body)
         request = UpstreamRequest("POST", url, _headers(target), bodies[0], target.timeouts)
         streams = body.stream and operation is Operation.CHAT
-        return replace(prepared(_authorised(request, target.secret), bodies, dropped), streams=streams)
+        return msgspec.structs.replace(
+            prepared(_authorised(request, target.secret), bodies, dropped), streams=streams
+        )
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes

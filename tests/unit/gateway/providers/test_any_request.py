@@ -1,10 +1,10 @@
 """Any chat request that OpenAI's types allow is one that the vendor's types allow too once it is translated, or it is
 refused with the name of the field: for every chat provider."""
 
-import dataclasses
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -40,7 +40,7 @@ def test_it_is_translated_or_refused_by_name(kind: str, model: str, request: dic
     adapter, body = adapter_of(kind), parse_json(json.dumps(request).encode())
     try:
         linked = {url: Fetched("image/png", PNG) for url in adapter.needs_bytes(Operation.CHAT, body)}
-        target = dataclasses.replace(target_of(kind, model), fetched=linked)
+        target = msgspec.structs.replace(target_of(kind, model), fetched=linked)
         prepared = adapter.build(Operation.CHAT, target, body)
     except BadRequest as refused:
         assert refused.param is not None

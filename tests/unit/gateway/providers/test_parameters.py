@@ -1,7 +1,6 @@
 """Parameters fit each provider: renamed, replaced, left out, and what was lost is reported."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -264,7 +263,9 @@ def test_asks_for_a_list_of_models_where_there_is_one() -> None:
 
 def test_a_project_of_nebius_stands_in_every_address() -> None:
     plain = target("nebius", "m")
-    own = replace(plain, provider=msgspec.structs.replace(plain.provider, options={"ai_project_id": "p 1"}))
+    own = msgspec.structs.replace(
+        plain, provider=msgspec.structs.replace(plain.provider, options={"ai_project_id": "p 1"})
+    )
     listing = ADAPTER.models_request(own)
 
     for stream in ("true", "false"):
