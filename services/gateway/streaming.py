@@ -6,7 +6,7 @@ a failure after that is an error event followed by `[DONE]`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from math import inf
 from typing import Final
 
@@ -45,12 +45,10 @@ class StreamWriter:
         self._beat_task: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(interval_s, self._beat)
 
-    async def write(self, events: bytes) -> None:
+    def write(self, events: bytes) -> Awaitable[None]:
         if self.first_event_at is None:
             self.first_event_at = self._loop.time()
-        if self._beat_task is not None:
-            await self._settle_beat()
-        await self._send(events)
+        return self._send(events) if self._beat_task is None else self._send_after_beat(events)
 
     async def quiet(self) -> None:
         """No more heartbeats: after this `started` stays as it is until something is sent."""
@@ -78,6 +76,10 @@ class StreamWriter:
             await self._start()
         await self._incoming.send({"type": "http.response.body", "body": events, "more_body": True})
         self._last = self._loop.time()
+
+    async def _send_after_beat(self, events: bytes) -> None:
+        await self._settle_beat()
+        await self._send(events)
 
     async def _start(self) -> None:
         self.started = self._incoming.answered = True

@@ -1,11 +1,13 @@
 """CPU time that one gateway process spends on a stream of 100 chunks: passed through, and translated.
 
-    python -m tests.bench.streams [--streams 400] [--rounds 3] [--concurrency 16] [--pace-ms 5]
+    python -m tests.bench.streams [--streams 800] [--rounds 3] [--concurrency 64] [--pace-ms 2]
 
 User and system time of the process (all its threads) from /proc, with a key, a budget and all events, divided by the
 streams; the median of the rounds. The providers and the load are other processes. Passed through: a server of
-OpenAI's format. Translated: Anthropic's. The chunks come one by one, `--pace-ms` apart, each a read and a write of
-its own. The table also has what streams cost whose chunks come as fast as they can, many in one read.
+OpenAI's format. Translated: Anthropic's. The chunks come one by one, each a read and a write of its own; `--concurrency`
+streams with `--pace-ms` between two chunks keep the gateway busy, which is when its CPU time counts. The table also has
+what a stream costs a gateway that is mostly idle (it goes to sleep and wakes up for each chunk), and one whose chunks
+come as fast as they can, many in one read.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +44,18 @@ WORD: Final = "word "
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 CLAUDE: Final = "claude-opus-5"
 CLAUDE_PRICE: Final = PriceOverride(model=f"claude/{CLAUDE}", input_per_million_nanos=1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many streams at a time, with so much between two chunks of each."""
+
+    name: str
+    concurrency: int
+    pace_ms: int
+
+
+AT_LEISURE: Final = Load("mostly idle", 16, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +143,9 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-async def stream_many(target: Target, model: str, pace_ms: int, count: int, concurrency: int) -> None:
+async def stream_many(target: Target, model: str, load: Load, count: int) -> None:
     """So many streams, read to their ends. Raises AssertionError when one is not whole."""
-    orders = f"mock(completion={CHUNKS}; chunk_ms={pace_ms})"
+    orders = f"mock(completion={CHUNKS}; chunk_ms={load.pace_ms})"
     body = {
         "model": model,
         "messages": [{"role": "user", "content": orders}],
@@ -152,24 +166,24 @@ async def stream_many(target: Target, model: str, pace_ms: int, count: int, conc
                     raise AssertionError(f"answered {response.status}: {answer[-500:]!r}")
 
         async with asyncio.TaskGroup() as clients:
-            for _ in range(concurrency):
+            for _ in range(load.concurrency):
                 clients.create_task(client())
 
 
-async def measure(target: Target, model: str, pace_ms: int, arguments: argparse.Namespace) -> list[float]:
+async def measure(target: Target, model: str, load: Load, streams: int, rounds: int) -> list[float]:
     """Milliseconds of CPU per stream, round by round."""
-    await stream_many(target, model, 0, arguments.streams // 2, arguments.concurrency)
+    await stream_many(target, model, replace(load, pace_ms=0), streams // 2)
     figures = []
-    for number in range(arguments.rounds):
-        report.note(f"{model}: round {number + 1} of {arguments.rounds} ...")
+    for number in range(rounds):
+        report.note(f"{model}, {load.name}: round {number + 1} of {rounds} ...")
         began = cpu_s(target.pid)
-        await stream_many(target, model, pace_ms, arguments.streams, arguments.concurrency)
-        figures.append((cpu_s(target.pid) - began) / arguments.streams * 1000)
+        await stream_many(target, model, load, streams)
+        figures.append((cpu_s(target.pid) - began) / streams * 1000)
     return figures
 
 
-def run(arguments: argparse.Namespace) -> dict[tuple[str, int], list[float]]:
-    """The rounds of each way, with the pace of its chunks."""
+def run(loads: Sequence[Load], streams: int, rounds: int) -> dict[tuple[str, Load], list[float]]:
+    """The rounds of each way under each load."""
     with ExitStack() as stack:
         mock_url = stack.enter_context(upstream_process())
         _, (claude_url,) = stack.enter_context(child("--messages"))
@@ -178,10 +192,14 @@ def run(arguments: argparse.Namespace) -> dict[tuple[str, int], list[float]]:
         target = Target(pid, url, key)
         models = {"passthrough": "mock/gpt-4o-mini", "translated": f"claude/{CLAUDE}"}
         return {
-            (name, pace_ms): asyncio.run(measure(target, model, pace_ms, arguments))
-            for pace_ms in dict.fromkeys((arguments.pace_ms, 0))
+            (name, load): asyncio.run(measure(target, model, load, streams, rounds))
+            for load in loads
             for name, model in models.items()
         }
+
+
+def described(load: Load) -> str:
+    return f"{load.name}: {load.concurrency} at a time, {load.pace_ms} ms between chunks"
 
 
 def shown(figures: Sequence[float]) -> str:
@@ -193,10 +211,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--streams", type=int, default=400)
+    parser.add_argument("--streams", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--pace-ms", type=int, default=5, help="between two chunks")
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--pace-ms", type=int, default=2, help="between two chunks")
     parser.add_argument("--messages", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--gateway", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -208,22 +226,24 @@ def main() -> None:
             directory, mock_url, claude_url = arguments.gateway
             runner.run(serve_gateway(Path(directory), mock_url, claude_url))
             return
-    figures = run(arguments)
+    busy = Load("busy", arguments.concurrency, arguments.pace_ms)
+    figures = run(
+        (busy, AT_LEISURE, replace(busy, name="at full speed", pace_ms=0)),
+        arguments.streams,
+        arguments.rounds,
+    )
     report.table(
         f"CPU of one gateway per stream of {CHUNKS} chunks, {report.machine()}",
         [
-            ("streams", f"{arguments.streams} per round, {arguments.concurrency} at a time"),
-            *(
-                (f"{name}, chunks {pace_ms} ms apart" if pace_ms else f"{name}, at full speed", shown(rounds))
-                for (name, pace_ms), rounds in figures.items()
-            ),
+            ("streams", f"{arguments.streams} per round"),
+            *((f"{name}, {described(load)}", shown(rounds)) for (name, load), rounds in figures.items()),
         ],
     )
     report.result(
         {
             f"{name}_ms_per_100_chunks": round(statistics.median(rounds), 3)
-            for (name, pace_ms), rounds in figures.items()
-            if pace_ms == arguments.pace_ms
+            for (name, load), rounds in figures.items()
+            if load == busy
         }
     )
 

@@ -26,9 +26,10 @@ MAX_EVENT_BYTES: Final = 64 * 1_048_576
 MAX_PLAIN_BYTES: Final = 1_048_576
 
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
-_ERROR: Final = re.compile(rb'"error"\s*:\s*[^\sn]|"finish_reason"\s*:\s*"error"')
+_ERROR: Final = re.compile(
+    rb'^event:\s*error|"error"\s*:\s*[^\sn]|"finish_reason"\s*:\s*"error"', re.MULTILINE
+)
 _FINISH: Final = re.compile(rb'"finish_reason"\s*:\s*"([^"]+)"')
-_ERROR_NAME: Final = re.compile(rb"^event:\s*error", re.MULTILINE)
 _LAST_TYPE: Final = re.compile(rb'"type"\s*:\s*"[a-z_.]+\.(?:completed|done)"')
 _SSE_STARTS: Final = b":deir\xef"
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -40,7 +41,7 @@ class OpenAIRelay:
 
     __slots__ = (
         "_buffer", "_completed", "_images", "_first", "_options", "_plain", "_relayed", "_reported",
-        "_sample", "_sampled", "_template", "_typed", "_usage_fields", "done", "error", "finish_reason", "received_bytes", "started",
+        "_sample", "_sample_limit", "_sampled", "_template", "_typed", "_usage_fields", "done", "error", "finish_reason", "received_bytes", "started",
     )  # fmt: skip
 
     def __init__(self, options: RelayOptions, *, typed: bool = False, images: int = 0) -> None:
@@ -56,6 +57,7 @@ class OpenAIRelay:
         self._buffer = EventBuffer()
         self._sample: list[bytes] = []
         self._sampled = 0
+        self._sample_limit = max(options.transcript_limit, SAMPLE_BYTES)
         self._relayed = 0
         self._plain: bool | None = None
         self._completed = False
@@ -66,7 +68,7 @@ class OpenAIRelay:
 
     def feed(self, chunk: bytes) -> bytes:
         self.received_bytes += len(chunk)
-        if self._sampled < max(self._options.transcript_limit, SAMPLE_BYTES):
+        if self._sampled < self._sample_limit:
             self._sample.append(chunk)
             self._sampled += len(chunk)
         if self.done:
@@ -76,10 +78,9 @@ class OpenAIRelay:
         if self._plain:
             return self._hold_plain(chunk)
         events = self._buffer.push(chunk)
-        if self._buffer.held_bytes > MAX_EVENT_BYTES:
-            return self._stop(unreadable_stream("an event of it is too large"))
         if not events:
-            return b""
+            is_too_large = self._buffer.held_bytes > MAX_EVENT_BYTES
+            return self._stop(unreadable_stream("an event of it is too large")) if is_too_large else b""
         if self.started and not self._means_something(events):
             self._relayed += len(events)
             self._note_finish(events)
@@ -137,14 +138,13 @@ class OpenAIRelay:
         """Whether any of these events is to be read, by searches that cost next to nothing."""
         return (
             (b'"usage"' in events and _USAGE.search(events) is not None)
-            or (b'"error"' in events and _ERROR.search(events) is not None)
+            or (b"error" in events and _ERROR.search(events) is not None)
             or b"[DONE]" in events
-            or (b"event:" in events and _ERROR_NAME.search(events) is not None)
             or (self._typed and _LAST_TYPE.search(events) is not None)
         )
 
     def _note_finish(self, events: bytes) -> None:
-        if not self.finish_reason and b'"finish_reason"' in events and (match := _FINISH.search(events)):
+        if not self.finish_reason and (match := _FINISH.search(events)):
             self.finish_reason = match[1].decode("utf-8", "replace")
 
     def _any_block(self, block: bytes) -> bytes:

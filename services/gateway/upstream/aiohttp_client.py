@@ -4,7 +4,7 @@ import asyncio
 from asyncio import TimerHandle
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, Self
 
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -148,27 +148,23 @@ class AiohttpResponse:
         return self._raw.status
 
     async def read(self, limit_bytes: int) -> bytes:
-        first = await self._next()
-        if self._raw.content.at_eof() and len(first) <= limit_bytes:
-            return first
-        pieces, size = [first], len(first)
-        while size <= limit_bytes:
-            piece = await self._next()
-            if not piece:
-                return b"".join(pieces)
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self:
             pieces.append(piece)
             size += len(piece)
-        self.close()
-        raise UpstreamTooLarge(limit_bytes)
+            if size > limit_bytes:
+                self.close()
+                raise UpstreamTooLarge(limit_bytes)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        while piece := await self._next():
-            yield piece
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self
 
     async def drain(self, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                while await self._next():
+                async for _ in self:
                     pass
         except (TimeoutError, UpstreamFault):
             self.close()
@@ -178,14 +174,17 @@ class AiohttpResponse:
         # aiohttp has already given the connection back when the body's end was read; otherwise this drops it.
         self._raw.close()
 
-    async def _next(self) -> bytes:
-        """The next piece as it came from the network; empty at the end."""
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece as it came from the network. No generator: it is called for every token of every stream."""
         content = self._raw.content
-        while True:
-            if content.at_eof():
-                self._stop_timer()
-                return b""
-            self._watch()
+        while not content.at_eof():
+            self._waiting_since = self._loop.time()
+            if self._timer is None:
+                due = min(self._waiting_since + self._timeouts.between_chunks, self._deadline)
+                self._timer = self._loop.call_at(due, self._on_timer)
             try:
                 piece = await content.readany()
             except _FAULTS as error:
@@ -196,17 +195,9 @@ class AiohttpResponse:
                 raise _translated(error, self._timeouts, answered=True) from error
             self._waiting_since = None
             if piece:
-                if content.at_eof():
-                    self._stop_timer()
                 return piece
-
-    def _watch(self) -> None:
-        now = self._loop.time()
-        self._waiting_since = now
-        if self._timer is None:
-            self._timer = self._loop.call_at(
-                min(now + self._timeouts.between_chunks, self._deadline), self._on_timer
-            )
+        self._stop_timer()
+        raise StopAsyncIteration
 
     def _on_timer(self) -> None:
         """Armed once and moved only when it fires: a stream of many chunks costs one timer, not one per chunk."""
@@ -221,7 +212,7 @@ class AiohttpResponse:
             self._timer = self._loop.call_at(min(silence_ends, self._deadline), self._on_timer)
             return
         self._timer = None
-        # Wakes the reader with a connection error, which `_next` turns into the fault.
+        # Wakes the reader with a connection error, which `__anext__` turns into the fault.
         self._raw.close()
 
     def _stop_timer(self) -> None:

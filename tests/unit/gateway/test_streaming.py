@@ -46,7 +46,7 @@ async def test_a_comment_is_sent_again_and_again_while_nothing_comes() -> None:
 async def test_nothing_overtakes_the_status_line_of_a_client_that_is_slow() -> None:
     client = SlowClient()
     writer = StreamWriter(incoming_of(client.send), (), INTERVAL_S)
-    writing = asyncio.create_task(writer.write(b"data: 1\n\n"))
+    writing = asyncio.ensure_future(writer.write(b"data: 1\n\n"))
 
     await asyncio.sleep(5 * INTERVAL_S)  # what must not happen in this time cannot be waited for
     assert client.waiting == 1
