@@ -12,9 +12,10 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from shared.errors import ConfigurationError, FinOpsError, RecordTooLarge, SpoolFull
 from shared.eventlog import spool_frames as frames
@@ -372,13 +373,10 @@ class Outbox:
     def _placed(self, record: NewRecord) -> NewRecord:
         """The record in its partition of this log, which may be another one than that it was meant for."""
         partitions = self._log.partitions(record.topic)
-        if record.topic not in SPREAD:
-            return replace(record, partition=partition_for(record.key, partitions))
-        return (
-            record
-            if record.partition < partitions
-            else replace(record, partition=record.partition % partitions)
+        partition = (
+            record.partition % partitions if record.topic in SPREAD else partition_for(record.key, partitions)
         )
+        return msgspec.structs.replace(record, partition=partition)
 
     def _remove(self, leftover: Leftover) -> None:
         with holding(self._registry):

@@ -5,9 +5,11 @@ Adapters: `sqlite.py` (embedded) and `kafka.py`. `open.py` picks one from a URL.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
+
+import msgspec
 
 HEADER_TYPE = "event-type"
 HEADER_VERSION = "event-version"
@@ -18,15 +20,14 @@ HEADER_SEQ = "seq"
 record: one at or below the last seen from that producer in that partition is a replay."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecord:
+class NewRecord(msgspec.Struct, frozen=True):
     """A record to append. `value` None is a tombstone (compacted topics only)."""
 
     topic: str
     partition: int
     key: str
     value: bytes | None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     timestamp_ms: int = 0
 
 

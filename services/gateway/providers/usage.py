@@ -1,7 +1,6 @@
 """Reads what a provider says a request used, in all the shapes of OpenAI-compatible servers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Final
 
@@ -25,8 +24,7 @@ NO_PICTURE: Final = Picture()
 RawFields = Mapping[str, msgspec.Raw]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What one request used."""
 
     tokens: Tokens
@@ -128,7 +126,7 @@ def at_tier(usage: Usage | None, raw: msgspec.Raw | None) -> Usage | None:
     if usage is None or raw is None:
         return usage
     try:
-        return replace(usage, service_tier=tier_of(_text.decode(raw)))
+        return msgspec.structs.replace(usage, service_tier=tier_of(_text.decode(raw)))
     except msgspec.DecodeError:
         return usage  # null, or nothing that names a tier
 
@@ -142,7 +140,7 @@ def picture_of(quality: str | None, size: str | None) -> Picture:
 def with_picture(usage: Usage, fields: Mapping[str, msgspec.Raw]) -> Usage:
     """The usage with what an answer in OpenAI's format says of its pictures."""
     picture = picture_of(_text_in(fields.get("quality")), _text_in(fields.get("size")))
-    return replace(usage, picture=picture) if picture != NO_PICTURE else usage
+    return msgspec.structs.replace(usage, picture=picture) if picture != NO_PICTURE else usage
 
 
 def _text_in(raw: msgspec.Raw | None) -> str | None:

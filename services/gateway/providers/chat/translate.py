@@ -1,6 +1,5 @@
 """Relays a stream of another format as OpenAI's chunks. A translator per format says what its events mean."""
 
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -117,7 +116,7 @@ def usage_so_far(translator: StreamTranslator, seen_bytes: int, prompt_estimate:
     if reported.tokens.completion >= seen:
         return reported
     tokens = msgspec.structs.replace(reported.tokens, completion=seen)
-    return replace(reported, tokens=tokens, estimated=True)
+    return msgspec.structs.replace(reported, tokens=tokens, estimated=True)
 
 
 class TranslatedRelay:

@@ -1,6 +1,5 @@
 """Cohere's whole answers in OpenAI's format."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -107,7 +106,7 @@ def read_ranking(request: JsonBody, raw: bytes) -> OpenAIAnswer:
     except msgspec.DecodeError:
         return failed_answer(raw, read_error(raw) or unreadable_answer())
     asked = read_rerank(request)
-    usage = read_used(answer.meta) or replace(asked.usage, estimated=True)
+    usage = read_used(answer.meta) or msgspec.structs.replace(asked.usage, estimated=True)
     fields = rerank_fields(
         asked,
         answer.results,

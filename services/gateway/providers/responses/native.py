@@ -5,7 +5,6 @@ Only the last event is read and written anew, for its usage and cost. The rest p
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -72,7 +71,7 @@ class Outcome(msgspec.Struct):
         if usage is None:
             return None
         tokens = msgspec.structs.replace(usage.tokens, searches=self._searches)
-        return at_tier(replace(usage, tokens=tokens), self.service_tier)
+        return at_tier(msgspec.structs.replace(usage, tokens=tokens), self.service_tier)
 
     @property
     def _searches(self) -> int:
