@@ -128,7 +128,7 @@ class Quirks:
     model_extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-# As providers.md of the hosted ones: what only OpenAI itself (and Azure) has.
+# What only OpenAI itself (and Azure) has.
 _ONLY_OPENAI: Final = frozenset(
     {"prediction", "prompt_cache_key", "prompt_cache_retention", "verbosity", "store", "web_search_options"}
 )
