@@ -1,12 +1,11 @@
 """One request of a client that takes several calls to a provider: sent side by side, their answers in one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import msgspec
-from multidict import CIMultiDict
 
 from services.gateway.providers.port import Converse, Prepared
 from services.gateway.providers.usage import NO_PICTURE
@@ -14,37 +13,14 @@ from services.gateway.upstream.port import (
     UpstreamClient,
     UpstreamRequest,
     UpstreamResponse,
-    UpstreamTooLarge,
 )
+from services.gateway.upstream.whole import WholeResponse
 from shared.pricing.model import Picture
 
 MAX_CALLS: Final = 256
 _AT_ONCE: Final = 8
 _MAX_ANSWER_BYTES: Final = 64 * 1_048_576
 _MAX_ERROR_BYTES: Final = 262_144
-
-
-class Whole:
-    """See UpstreamResponse. An answer that is here already."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.status = status
-        self.headers: Mapping[str, str] = CIMultiDict(headers)
-        self._body = body
-
-    async def read(self, limit_bytes: int) -> bytes:
-        if len(self._body) > limit_bytes:
-            raise UpstreamTooLarge(limit_bytes)
-        return self._body
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield self._body
-
-    async def drain(self, timeout_s: float) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._body = b""
 
 
 class _Many(msgspec.Struct):
@@ -81,7 +57,7 @@ def together(bodies: Sequence[bytes], counter: str) -> Converse:
             for call in calls:
                 status, headers, answer = await call
                 if status >= 400:
-                    return Whole(status, headers, answer)
+                    return WholeResponse(answer, status, headers)
                 answers.append((headers, answer))
         finally:
             for call in calls:
@@ -91,7 +67,7 @@ def together(bodies: Sequence[bytes], counter: str) -> Converse:
         if counter:
             headers[counter] = str(sum(count_in(one, counter) for one, _ in answers))
         body = b'{"answers":[' + b",".join(answer for _, answer in answers) + b"]}"
-        return Whole(200, headers, body)
+        return WholeResponse(body, headers=headers)
 
     return converse
 

@@ -1,11 +1,10 @@
 """An upstream client that puts an access token on each request that wants one, fetched ahead of its expiry."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
-from multidict import CIMultiDict
 
 from services.gateway.providers.tokens import Fetch, TokenRefused, TokenSource, TokenUnavailable
 from services.gateway.upstream.port import (
@@ -13,8 +12,8 @@ from services.gateway.upstream.port import (
     UpstreamConnectFailed,
     UpstreamRequest,
     UpstreamResponse,
-    UpstreamTooLarge,
 )
+from services.gateway.upstream.whole import WholeResponse
 
 MAX_SOURCES: Final = 1_000
 UNAUTHENTICATED: Final = 401
@@ -45,7 +44,7 @@ class TokenClient:
         except TokenUnavailable as error:
             raise UpstreamConnectFailed(str(error)) from error
         except TokenRefused as error:
-            return Refusal(str(error))
+            return _refusal(str(error))
         headers = {**source.headers, **request.headers, "authorization": f"Bearer {token}"}
         response = await self._network.send(
             UpstreamRequest(request.method, request.url, headers, request.body, request.timeouts)
@@ -68,28 +67,10 @@ class TokenClient:
         return source
 
 
-class Refusal:
-    """See UpstreamResponse. What the token server's refusal means to the call: it is not authenticated."""
-
-    def __init__(self, message: str) -> None:
-        self.status = UNAUTHENTICATED
-        self.headers: Mapping[str, str] = CIMultiDict({"content-type": "application/json"})
-        error = {"code": UNAUTHENTICATED, "message": message, "status": "UNAUTHENTICATED"}
-        self._body = msgspec.json.encode({"error": error})
-
-    async def read(self, limit_bytes: int) -> bytes:
-        if len(self._body) > limit_bytes:
-            raise UpstreamTooLarge(limit_bytes)
-        return self._body
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield self._body
-
-    async def drain(self, timeout_s: float) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._body = b""
+def _refusal(message: str) -> UpstreamResponse:
+    """What the token server's refusal means to the call: it is not authenticated."""
+    error = {"code": UNAUTHENTICATED, "message": message, "status": "UNAUTHENTICATED"}
+    return WholeResponse(msgspec.json.encode({"error": error}), UNAUTHENTICATED)
 
 
 def with_token(request: UpstreamRequest, secret: str) -> TokenRequest:

@@ -17,13 +17,13 @@ from services.gateway.providers.bedrock.credentials import (
 )
 from services.gateway.providers.bedrock.location import SIGNING_NAME, region_of
 from services.gateway.providers.port import Target
-from services.gateway.providers.several import Whole
 from services.gateway.upstream.port import (
     UpstreamClient,
     UpstreamConnectFailed,
     UpstreamRequest,
     UpstreamResponse,
 )
+from services.gateway.upstream.whole import WholeResponse
 
 LARGE_BODY_BYTES: Final = 1_048_576
 """Larger bodies are hashed in a thread, so that other requests get their turn."""
@@ -77,7 +77,7 @@ class SigningClient:
 def _refusal(message: str) -> UpstreamResponse:
     """What having no credentials means to the call: it is not allowed."""
     headers = {"content-type": "application/json", ERROR_HEADER: "UnrecognizedClientException"}
-    return Whole(FORBIDDEN, headers, msgspec.json.encode({"message": message}))
+    return WholeResponse(msgspec.json.encode({"message": message}), FORBIDDEN, headers)
 
 
 def signed_headers(request: AwsRequest, credentials: Any) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Anthropic's Messages API as a client format: see Inbound. And its count of tokens, for models of anybody else."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -18,6 +18,7 @@ from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.usage import Usage
 from services.gateway.upstream.port import UpstreamClient, UpstreamRequest, UpstreamResponse
+from services.gateway.upstream.whole import WholeResponse
 from shared.events import Tokens
 
 
@@ -54,28 +55,6 @@ class MessagesFormat:
         return b"event: error\ndata: " + self.error_body(error) + b"\n\n"
 
 
-class _Estimate:
-    """See UpstreamResponse. An answer of the gateway's own."""
-
-    status = 200
-
-    def __init__(self, body: bytes) -> None:
-        self.headers: Mapping[str, str] = {"content-type": "application/json"}
-        self._body = body
-
-    async def read(self, limit_bytes: int) -> bytes:
-        return self._body
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield self._body
-
-    async def drain(self, timeout_s: float) -> None:
-        return
-
-    def close(self) -> None:
-        return
-
-
 class CountAdapter:
     """See Adapter. Estimates the tokens of a request whose provider does not count them; it calls nobody."""
 
@@ -87,10 +66,10 @@ class CountAdapter:
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
         tokens = estimate_prompt(Operation.CHAT, body).prompt
-        answer = _Estimate(msgspec.json.encode({"input_tokens": max(1, tokens)}))
+        answer = msgspec.json.encode({"input_tokens": max(1, tokens)})
 
         async def estimate(client: UpstreamClient, request: UpstreamRequest) -> UpstreamResponse:
-            return answer
+            return WholeResponse(answer)
 
         request = UpstreamRequest("POST", target.provider.base_url, {}, None, target.timeouts)
         return Prepared(request, streams=False, converse=estimate)

@@ -3,13 +3,12 @@
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
-from multidict import CIMultiDict
 
 from services.gateway.providers.port import Converse
 from services.gateway.providers.replicate.wire import Prediction, prediction_decoder
@@ -20,8 +19,8 @@ from services.gateway.upstream.port import (
     UpstreamRequest,
     UpstreamResponse,
     UpstreamTimedOut,
-    UpstreamTooLarge,
 )
+from services.gateway.upstream.whole import WholeResponse
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -94,7 +93,7 @@ def until_finished(predictions_url: str, leaver: Leaver, *, fetch_files: bool) -
             return made
         if fetch_files:
             made.output = [await _data_url(client, request, address) for address in made.outputs]
-        return Held(msgspec.json.encode(made))
+        return WholeResponse(msgspec.json.encode(made))
 
     return converse
 
@@ -113,34 +112,10 @@ def followed(predictions_url: str, leaver: Leaver) -> Converse:
         address = made.urls.stream if made.urls is not None else None
         if not address or not made.running:
             done = await talk.waited(made)
-            return Held(msgspec.json.encode(done)) if isinstance(done, Prediction) else done
+            return WholeResponse(msgspec.json.encode(done)) if isinstance(done, Prediction) else done
         return await talk.stream_of(made, address)
 
     return converse
-
-
-class Held:
-    """See UpstreamResponse. An answer that is here already."""
-
-    def __init__(self, body: bytes) -> None:
-        self.status = 200
-        self.headers: Mapping[str, str] = CIMultiDict({"content-type": "application/json"})
-        self._body = body
-
-    async def read(self, limit_bytes: int) -> bytes:
-        if len(self._body) > limit_bytes:
-            raise UpstreamTooLarge(limit_bytes)
-        return self._body
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        if self._body:
-            yield self._body
-
-    async def drain(self, timeout_s: float) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._body = b""
 
 
 class _Talk:
@@ -251,7 +226,7 @@ class _Talk:
         try:
             return prediction_decoder.decode(body)
         except msgspec.DecodeError:
-            return Held(body)  # whoever reads it says that it is no prediction
+            return WholeResponse(body)  # whoever reads it says that it is no prediction
 
 
 class _Stream:
