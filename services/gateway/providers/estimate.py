@@ -25,6 +25,9 @@ _BASE64_MARK: Final = b";base64,"
 _BARE_MARKS: Final = (b'"base64"', b'"file_data"')
 _BARE_BASE64: Final = re.compile(rb'"(?:file_)?data"\s*:\s*"[A-Za-z0-9+/]{1024}')
 """The beginning of a file that is no data URL: Anthropic's sources, and files as some clients send them."""
+_TALK: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS, Operation.RESPONSES, Operation.MESSAGES})
+_TEXT_BEGINS: Final = re.compile(rb'"(?:content|text)"\s*:')
+"""What stands before the words of a model in an answer of any provider's."""
 _PROMPT_FIELDS: Final = (
     "messages",
     "system",
@@ -91,6 +94,16 @@ def estimate_answer(operation: Operation, body: ParsedBody, answer: bytes) -> Us
         completion = spoken = spoken_tokens(asked.characters)
     tokens = msgspec.structs.replace(asked, completion=completion, completion_audio=spoken, images=0)
     return Usage(tokens, estimated=True)
+
+
+def estimate_part(operation: Operation, body: ParsedBody, part: bytes) -> Usage:
+    """The usage of a whole answer that broke off after this much: the request itself, and the text that came."""
+    usage = estimate_answer(operation, body, part)
+    if operation not in _TALK:
+        return usage
+    begins = _TEXT_BEGINS.search(part)
+    completion = estimate_tokens(len(part) - begins.end()) if begins is not None else 0
+    return Usage(msgspec.structs.replace(usage.tokens, completion=completion), estimated=True)
 
 
 def spoken_tokens(characters: int) -> int:

@@ -16,6 +16,7 @@ from services.gateway.incoming import ClientGone, Incoming
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.body import ParsedBody, parse_json
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.estimate import estimate_part
 from services.gateway.providers.inbounds import errors_of, route_for
 from services.gateway.providers.multipart import parse_multipart
 from services.gateway.providers.operations import Operation
@@ -178,6 +179,10 @@ class Inference:
                 raw = await response.read(self._body_limit)
             except UpstreamFault as fault:
                 failure: Failure = fault
+                if fault.received:
+                    # As of a stream that breaks off. A whole answer from elsewhere takes the place of this one.
+                    exchange.keep_response(fault.received, _kind_of(response.headers.get("content-type", "")))
+                    exchange.bill(estimate_part(exchange.operation, body, fault.received))
             else:
                 answer = opened.route.adapter.read_answer(exchange.operation, body, response.headers, raw)
                 exchange.keep_response(answer.body, _kind_of(answer.content_type))

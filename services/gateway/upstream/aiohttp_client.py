@@ -150,12 +150,18 @@ class AiohttpResponse:
     async def read(self, limit_bytes: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        async for piece in self:
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit_bytes:
-                self.close()
-                raise UpstreamTooLarge(limit_bytes)
+        try:
+            async for piece in self:
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit_bytes:
+                    break
+        except UpstreamFault as fault:
+            fault.received = b"".join(pieces)
+            raise
+        if size > limit_bytes:
+            self.close()
+            raise UpstreamTooLarge(limit_bytes)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def chunks(self) -> AsyncIterator[bytes]:

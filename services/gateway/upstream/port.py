@@ -60,7 +60,10 @@ class UpstreamResponse(Protocol):
         ...
 
     async def read(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises UpstreamTooLarge (and drops the connection) when it is over the limit."""
+        """The whole body. Raises UpstreamTooLarge (and drops the connection) when it is over the limit.
+
+        Raises another UpstreamFault when it breaks off, which holds what had been `received`.
+        """
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -95,6 +98,8 @@ class UpstreamFault(Retryable):
     """The provider could not be asked, or its answer did not arrive whole."""
 
     code = "upstream_unavailable"
+    received: bytes = b""
+    """What `UpstreamResponse.read` had of the body when it broke off."""
 
 
 class UpstreamConnectFailed(UpstreamFault):

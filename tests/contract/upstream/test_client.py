@@ -329,8 +329,10 @@ async def test_a_body_that_breaks_off(upstream: RunningUpstream, client: Aiohttp
 async def test_a_whole_body_that_breaks_off(upstream: RunningUpstream, client: AiohttpClient) -> None:
     response = await client.send(chat(upstream.url, "mock(fault=cut)"))
 
-    with pytest.raises(UpstreamBroken):
+    with pytest.raises(UpstreamBroken) as caught:
         await response.read(MB)
+
+    assert caught.value.received.startswith(b'{"id":"mock-')
 
 
 async def test_a_connection_that_closes_without_an_answer(client: AiohttpClient) -> None:

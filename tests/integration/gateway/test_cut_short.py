@@ -14,7 +14,7 @@ import pytest
 from services.gateway.providers.relay import OpenAIRelay
 from shared.events import RequestStarted, UsageRecorded
 from tests.support.eventually import eventually
-from tests.support.gateway import MOCK_PRICE, RunningGateway, mock_provider, running_gateway
+from tests.support.gateway import MOCK_PRICE, RunningGateway, mock_cost, mock_provider, running_gateway
 from tests.support.upstream import RunningUpstream, running_upstream
 
 MODEL = "mock/gpt-4o-mini"
@@ -141,6 +141,32 @@ async def test_a_client_that_stops_reading_is_not_waited_for_beyond_the_time_of_
         await eventually(lambda: upstream.app.open_requests == 0)
         await eventually(lambda: in_flight(gateway))
         writer.close()
+
+
+async def test_what_came_of_a_whole_answer_that_breaks_off_is_billed(tmp_path: Path) -> None:
+    async with both(tmp_path) as (upstream, gateway):
+        response = await gateway.chat(MODEL, "mock(completion=400; fault=cut)")
+
+        error = (await response.json())["error"]
+        assert (response.status, error["code"]) == (502, "provider_unreachable")
+        (logged,) = await gateway.logged()
+        assert (logged.outcome, logged.cost_basis) == ("error", "estimated")
+        assert json.loads(bytes(logged.response)).startswith('{"id":"mock-')
+        (record,) = await gateway.usage(UsageRecorded)
+        assert record.tokens.prompt > 0
+        assert 100 < record.tokens.completion < 400
+        assert record.cost_nanos == mock_cost(record.tokens.prompt, record.tokens.completion)
+
+
+async def test_a_whole_answer_takes_the_place_of_one_that_broke_off(tmp_path: Path) -> None:
+    async with both(tmp_path) as (upstream, gateway):
+        response = await gateway.chat(MODEL, "mock(prompt=7; completion=400; fault=cut; fail_first=1)")
+
+        assert response.status == 200
+        (logged,) = await gateway.logged()
+        assert [attempt.error_code for attempt in logged.attempts] == ["provider_unreachable", ""]
+        assert (logged.cost_nanos, logged.cost_basis) == (mock_cost(7, 400), "priced")
+        assert [served.outcome for served in upstream.app.served] == ["cut", "finished"]
 
 
 async def in_flight(gateway: RunningGateway) -> bool:

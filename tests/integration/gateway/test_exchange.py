@@ -136,7 +136,6 @@ async def test_parameters_that_a_provider_would_refuse_are_dropped_and_named(tmp
         ("status=503; fault=html", 502, "provider_error"),
         ("status=422", 422, "provider_bad_request"),
         ("fault=error-200", 502, "provider_error"),
-        ("fault=cut", 502, "provider_unreachable"),
     ],
 )
 async def test_a_providers_failure_is_an_error_that_costs_nothing(

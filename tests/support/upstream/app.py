@@ -135,6 +135,8 @@ class MockUpstream:
             return "left"
         self._seen[orders.marker] += 1
         failing = not orders.fail_first or self._seen[orders.marker] <= orders.fail_first
+        if not failing:
+            orders.faults = frozenset()
         if orders.status != 200 and failing:
             served.status = orders.status
             await _send_failure(send, orders)

@@ -35,7 +35,7 @@ class Directives:
     status: int = 200
     retry_after: str = ""
     fail_first: int = 0
-    """Only the first so many requests with this marker get `status`."""
+    """Only the first so many requests with this marker get `status` and `fault`."""
     prompt: int = -1
     completion: int = -1
     """Tokens; a stream has one event for each."""
