@@ -6,6 +6,7 @@ from typing import Any, Final
 import mistralai.client.models as mistral
 import msgspec
 
+from tests.support.providers.mistral_types import wrong_in_order
 from tests.support.providers.openai_types import CREATED, wrong_in_form
 from tests.support.providers.openai_wire import FORMS, FakeOpenAI
 from tests.support.providers.quirks import QUIRKS, Quirks
@@ -31,7 +32,8 @@ class FakeMistral(FakeOpenAI):
         kind: Any = _REQUESTS[path]
         if path in FORMS:
             return wrong_in_form(kind, body)
-        return problems(mistral.ChatCompletionStreamRequest if body.get("stream") else kind, body)
+        found = problems(mistral.ChatCompletionStreamRequest if body.get("stream") else kind, body)
+        return found or wrong_in_order(body.get("messages", []))
 
     def chat_answer(self, body: Document) -> Document:
         turn = self.turn

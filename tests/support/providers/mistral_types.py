@@ -1,5 +1,6 @@
 """Judges requests to Mistral by its SDK's own types, and makes its answers of them."""
 
+import re
 from typing import Any
 
 import pydantic
@@ -16,6 +17,25 @@ THOUGHT_AND_TEXT: list[Document] = [
 def judge(model: type[pydantic.BaseModel], body: Document) -> None:
     """Fails unless the SDK's type takes this body and knows every field of it, however deep."""
     known(model.model_validate(body), body)
+
+
+def wrong_in_order(messages: list[Document]) -> list[str]:
+    """What Mistral has against the order of messages and the ids of calls, which its SDK's types do not say.
+
+    In the words of its answers with the codes 3280 and 3230, and of the one about the last role.
+    """
+    found = []
+    for at, message in enumerate(messages):
+        before = messages[at - 1]["role"] if at else ""
+        if message["role"] == "user" and before == "tool":
+            found.append("Unexpected role 'user' after role 'tool'")
+        ids = [call["id"] for call in message.get("tool_calls") or [] if "id" in call]
+        for id in [*ids, *([message["tool_call_id"]] if message.get("tool_call_id") else [])]:
+            if not re.fullmatch(r"[A-Za-z0-9]{9}", id):
+                found.append(f"Tool call id was {id} but must be a-z, A-Z, 0-9, with a length of 9")
+    if messages and messages[-1]["role"] not in ("user", "tool") and not messages[-1].get("prefix"):
+        found.append("Expected last role User or Tool (or Assistant with prefix True) for serving")
+    return found
 
 
 def known(value: Any, document: Any) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import ParsedBody
-from services.gateway.providers.mistral.parts import plain_content
+from services.gateway.providers.mistral.parts import MODEL_LENGTH, plain_content, plain_end
 from services.gateway.providers.mistral.relay import MistralRelay, MistralTranscript
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.operations import Operation
@@ -27,7 +27,8 @@ class MistralAdapter(OpenAIAdapter):
             return read
         try:
             fields = _fields.decode(answer)
-            if not plain_content(fields, "message"):
+            ended = MODEL_LENGTH in answer and plain_end(fields)
+            if not plain_content(fields, "message") and not ended:
                 return read
         except msgspec.DecodeError:
             return read  # choices of another shape: the client gets them as they came
@@ -36,7 +37,7 @@ class MistralAdapter(OpenAIAdapter):
             read.content_type,
             read.usage,
             fields=fields,
-            finish_reason=read.finish_reason,
+            finish_reason="length" if ended else read.finish_reason,
         )
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:

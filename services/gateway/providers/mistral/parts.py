@@ -1,16 +1,19 @@
-"""Parts of messages that Mistral writes otherwise: documents and recordings in requests, lists of parts in answers."""
+"""What Mistral writes otherwise: documents and recordings in requests; lists of parts, and one end, in answers."""
 
 from typing import Any, Final
 
 import msgspec
 
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.mistral.turns import in_order
 
 _WRITTEN_OTHERWISE: Final = (b'"input_audio"', b'"file"', b'"refusal"')
 _UNKNOWN: Final = frozenset({"audio", "function_call"})
 """What would be lost without a word; where it is empty it is gone already."""
 _ROLES: Final = (b'"system"', b'"user"', b'"assistant"', b'"tool"')
 _messages: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+MODEL_LENGTH: Final = b'"model_length"'
+"""The finish reason of an answer that filled the model's context."""
 _choices: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _content: Final = msgspec.json.Decoder(list[dict[str, Any]])
@@ -35,9 +38,10 @@ def mistral_messages(raw: bytes) -> bytes | None:
     try:
         messages = _messages.decode(raw)
         fitted = [_fit(message, f"messages[{at}]") for at, message in enumerate(messages)]
+        ordered, reordered = in_order(messages)
     except msgspec.DecodeError as error:
         raise BadRequest("`messages` must be a list of objects.", param="messages") from error
-    return msgspec.json.encode(messages) if any(fitted) else None
+    return msgspec.json.encode(ordered) if reordered or any(fitted) else None
 
 
 def _fit(message: dict[str, msgspec.Raw], where: str) -> bool:
@@ -74,6 +78,20 @@ def _document(file: dict[str, Any], where: str) -> dict[str, Any]:
         raise BadRequest(f"`{where}.file` must hold `file_data`.", param=f"{where}.file")
     document = {"type": "document_url", "document_url": file["file_data"]}
     return document | ({"document_name": file["filename"]} if file.get("filename") else {})
+
+
+def plain_end(fields: dict[str, msgspec.Raw]) -> bool:
+    """Calls the end of a model's context by OpenAI's name, `length`; False when no choice ends so.
+
+    Raises msgspec.DecodeError when the choices are another shape.
+    """
+    choices = _choices.decode(fields.get("choices", b"[]"))
+    ended = [choice for choice in choices if bytes(choice.get("finish_reason", b"")) == MODEL_LENGTH]
+    for choice in ended:
+        choice["finish_reason"] = msgspec.Raw(b'"length"')
+    if ended:
+        fields["choices"] = msgspec.Raw(msgspec.json.encode(choices))
+    return bool(ended)
 
 
 def plain_content(fields: dict[str, msgspec.Raw], said: str) -> bool:

@@ -5,10 +5,11 @@ from typing import Final
 
 import msgspec
 
-from services.gateway.providers.mistral.parts import plain_content
+from services.gateway.providers.mistral.parts import MODEL_LENGTH, plain_content, plain_end
 from services.gateway.providers.relay import OpenAIRelay
 from services.gateway.providers.sse import event, event_name
 
+_MODEL_LENGTH: Final = MODEL_LENGTH.strip(b'"').decode()
 _LIST: Final = re.compile(rb'"content"\s*:\s*\[')
 _NAMES: Final = {
     b'"transcription.text.delta"': b'"transcript.text.delta"',
@@ -22,17 +23,24 @@ class MistralRelay(OpenAIRelay):
     __slots__ = ()
 
     def _means_something(self, events: bytes) -> bool:
-        return super()._means_something(events) or (
-            b'"content"' in events and _LIST.search(events) is not None
+        return (
+            super()._means_something(events)
+            or (b'"content"' in events and _LIST.search(events) is not None)
+            or MODEL_LENGTH in events
         )
 
+    def _note_finish(self, events: bytes) -> None:
+        super()._note_finish(events)
+        if self.finish_reason == _MODEL_LENGTH:
+            self.finish_reason = "length"
+
     def _chunk(self, block: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
-        if _LIST.search(block) is not None:
-            try:
-                if plain_content(fields, "delta"):
-                    block = event(msgspec.json.encode(fields))
-            except msgspec.DecodeError:
-                pass  # a list of something else: the client gets it as it came
+        try:
+            ended = MODEL_LENGTH in block and plain_end(fields)
+            if (_LIST.search(block) is not None and plain_content(fields, "delta")) or ended:
+                block = event(msgspec.json.encode(fields))
+        except msgspec.DecodeError:
+            pass  # choices of another shape: the client gets them as they came
         return super()._chunk(block, fields)
 
 

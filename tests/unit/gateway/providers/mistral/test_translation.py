@@ -1,23 +1,40 @@
 """Any request goes out in Mistral's own terms or is refused by name; answers come in OpenAI's."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from mistralai.client import models
 from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
 from openai.types.chat import ChatCompletion
 
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.mistral.adapter import MistralAdapter
+from services.gateway.providers.mistral.turns import own_id
 from services.gateway.providers.multipart import parse_multipart
 from services.gateway.providers.operations import Operation
 from tests.support.providers.chat_requests import allowed_by_openai, chat_requests
-from tests.support.providers.mistral_types import THOUGHT_AND_TEXT, answer, judge, stream, transcript_events
+from tests.support.providers.mistral_types import (
+    THOUGHT_AND_TEXT,
+    answer,
+    judge,
+    stream,
+    transcript_events,
+    wrong_in_order,
+)
 from tests.support.targets import form, json_body, relay_options, target
 
 ADAPTER = MistralAdapter()
+
+
+BETWEEN = ["tool", "assistant", "user"]
+
+
+def _roles(sent: dict[str, Any]) -> list[str]:
+    return [message["role"] for message in sent["messages"]]
 
 
 def built(operation: Operation, **fields: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -43,7 +60,83 @@ def test_a_request_is_what_the_sdk_could_send_or_is_refused_by_name(request: dic
         return
 
     judge(models.ChatCompletionRequest, sent)
-    assert len(sent["messages"]) == len(request["messages"])
+    between = [at for at in range(1, len(sent["messages"])) if _roles(sent)[at - 1 : at + 2] == BETWEEN]
+    assert len(sent["messages"]) - len(request["messages"]) in range(len(between) + 1)
+    last_may_be = {"system", "developer", "assistant"}  # of these only a word that is begun can be marked
+    assert not [
+        problem
+        for problem in wrong_in_order(sent["messages"])
+        if not (problem.startswith("Expected last role") and request["messages"][-1]["role"] in last_may_be)
+    ]
+
+
+LOOP = [
+    {"role": "user", "content": "hi"},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+            for id in ("call_Zz0123456789abcdef", "toolu_01", "abcDEF123")
+        ],
+    },
+    {"role": "tool", "tool_call_id": "call_Zz0123456789abcdef", "content": "1"},
+    {"role": "tool", "tool_call_id": "toolu_01", "content": "2"},
+    {"role": "tool", "tool_call_id": "abcDEF123", "content": "3"},
+    {"role": "user", "content": "and?"},
+]
+
+
+def test_a_loop_of_tools_that_began_elsewhere_goes_on() -> None:
+    sent, dropped = built(Operation.CHAT, messages=LOOP)
+
+    judge(models.ChatCompletionRequest, sent)
+    assert wrong_in_order(sent["messages"]) == []
+    assert _roles(sent) == ["user", "assistant", "tool", "tool", "tool", "assistant", "user"]
+    called = [call["id"] for call in sent["messages"][1]["tool_calls"]]
+    assert called == [message["tool_call_id"] for message in sent["messages"][2:5]]
+    assert len(set(called)) == 3 and called[2] == "abcDEF123"
+    assert built(Operation.CHAT, messages=LOOP)[0] == sent
+    assert dropped == ()
+
+
+def test_the_assistants_last_word_is_the_beginning_of_its_answer() -> None:
+    begun = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "The answer is "}]
+
+    sent, _ = built(Operation.CHAT, messages=begun)
+
+    judge(models.ChatCompletionRequest, sent)
+    assert sent["messages"][-1] == begun[-1] | {"prefix": True}
+    assert built(Operation.CHAT, messages=LOOP[:2])[0]["messages"][-1].get("prefix") is None
+    chosen = [begun[0], begun[1] | {"prefix": False}]
+    assert built(Operation.CHAT, messages=chosen)[0]["messages"] == chosen
+
+
+@given(st.lists(st.text(), unique=True, max_size=50))
+def test_ids_stay_apart_and_are_made_once(ids: list[str]) -> None:
+    own = [own_id(id) for id in ids]
+
+    assert len(set(own)) == len(own)
+    assert [own_id(id) for id in own] == own
+    assert all(re.fullmatch("[A-Za-z0-9]{9}", id) for id in own)
+
+
+def test_a_full_context_is_a_length_to_openais_clients() -> None:
+    body = json_body('{"model":"mistral/m","messages":[]}')
+    whole = json.loads(answer("Hello"))
+    whole["choices"][0]["finish_reason"] = "model_length"
+    models.ChatCompletionResponse.model_validate(whole)
+
+    read = ADAPTER.read_answer(Operation.CHAT, body, {}, json.dumps(whole).encode())
+
+    assert ChatCompletion.model_validate_json(read.body).choices[0].finish_reason == "length"
+    assert read.finish_reason == "length"
+
+    relay = ADAPTER.relay(Operation.CHAT, relay_options(send_usage=True))
+    events = b"".join(stream({"role": "assistant", "content": "Hel"}, {"content": "lo"}))
+    sent = relay.feed(events.replace(b'"finish_reason":"stop"', b'"finish_reason":"model_length"'))
+    assert b'"finish_reason":"length"' in sent and b"model_length" not in sent
+    assert relay.finish_reason == "length"
 
 
 def test_what_mistral_has_goes_out_by_its_own_name() -> None:
