@@ -6,7 +6,8 @@ from typing import Any, Final
 import mistralai.client.models as mistral
 import msgspec
 
-from tests.support.providers.openai_types import CREATED, wrong_in_form
+from tests.support.providers.mistral_types import moderation, speech, speech_events
+from tests.support.providers.openai_types import CREATED, SOUND, wrong_in_form
 from tests.support.providers.openai_wire import FORMS, FakeOpenAI
 from tests.support.providers.quirks import QUIRKS, Quirks
 from tests.support.providers.script import Call, Document, Turn, cut
@@ -16,6 +17,8 @@ _REQUESTS: Final = {
     "/chat/completions": mistral.ChatCompletionRequest,
     "/embeddings": mistral.EmbeddingRequest,
     "/audio/transcriptions": mistral.AudioTranscriptionRequest,
+    "/audio/speech": mistral.SpeechRequest,
+    "/moderations": mistral.ClassificationRequest,
 }
 
 
@@ -31,7 +34,8 @@ class FakeMistral(FakeOpenAI):
         kind: Any = _REQUESTS[path]
         if path in FORMS:
             return wrong_in_form(kind, body)
-        return problems(mistral.ChatCompletionStreamRequest if body.get("stream") else kind, body)
+        streams = path == "/chat/completions" and body.get("stream")
+        return problems(mistral.ChatCompletionStreamRequest if streams else kind, body)
 
     def chat_answer(self, body: Document) -> Document:
         turn = self.turn
@@ -117,6 +121,22 @@ class FakeMistral(FakeOpenAI):
         }
         refuse(mistral.TranscriptionResponse, answer)
         return answer
+
+    def speech(self) -> tuple[bytes, bytes]:
+        return b"application/json", speech(SOUND)
+
+    def verdict(self, body: Document) -> Document:
+        """Of texts: what speaks of violence is violent."""
+        given = body["input"]
+        texts = [given] if isinstance(given, str) else given
+        verdicts = [{"violence_and_threats": "kill" in text, "pii": False} for text in texts]
+        return moderation(body["model"], *verdicts)
+
+    def pieces(self, path: str, body: Document) -> list[bytes]:
+        if path != "/audio/speech":
+            return super().pieces(path, body)
+        half = len(SOUND) // 2
+        return speech_events(SOUND[:half], SOUND[half:])
 
 
 def _usage(turn: Turn) -> Document:

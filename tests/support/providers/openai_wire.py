@@ -18,6 +18,7 @@ from tests.support.upstream.app import Receive, Scope, Send
 
 DONE = b"data: [DONE]\n\n"
 _STATUS = {"refused": 400, "denied": 401, "limited": 429, "overloaded": 503}
+STREAMED = ("/chat/completions", "/completions", "/responses", "/audio/speech")
 FORMS = ("/images/edits", "/images/variations", "/audio/transcriptions", "/audio/translations")
 
 
@@ -117,6 +118,13 @@ class FakeOpenAI:
     def transcript(self, model: str) -> Document:
         return made.transcript()
 
+    def verdict(self, body: Document) -> Document:
+        return made.verdict(body.get("model", ""))
+
+    def speech(self) -> tuple[bytes, bytes]:
+        """Content type and body."""
+        return b"audio/mpeg", made.SOUND
+
     def _usage(self, usage: Document) -> Document:
         if self.turn.thought and self.quirks.thought:
             usage = usage | {"completion_tokens_details": {"reasoning_tokens": 6}}
@@ -130,10 +138,10 @@ class FakeOpenAI:
             await self._fail(send, _STATUS[fault], f"{REFUSAL}: {fault}")
         elif fault == "error in 200":
             await _json(send, 200, self.quirks.stream_error(f"{REFUSAL}: overloaded"))
-        elif path == "/audio/speech":
-            await _whole(send, 200, b"audio/mpeg", made.SOUND)
-        elif body.get("stream") and path in ("/chat/completions", "/completions", "/responses"):
+        elif body.get("stream") and path in STREAMED:
             await self._stream(self.pieces(path, body), receive, send)
+        elif path == "/audio/speech":
+            await _whole(send, 200, *self.speech())
         else:
             document = self._document(path, body)
             if fault == "no usage":
@@ -152,7 +160,7 @@ class FakeOpenAI:
             case "/embeddings":
                 return self.embeddings(body)
             case "/moderations":
-                return made.verdict(model)
+                return self.verdict(body)
             case "/audio/transcriptions" | "/audio/translations":
                 return self.transcript(model)
         return made.pictures(int(body.get("n") or 1))
