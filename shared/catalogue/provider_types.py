@@ -206,7 +206,7 @@ _TYPES: Final = (
         "cohere",
         "https://api.cohere.com",
         ("COHERE_API_KEY", "CO_API_KEY"),
-        _CHAT | {"embeddings", "rerank"},
+        _CHAT | {"embeddings", "audio.transcriptions", "rerank"},
     ),
     ProviderType(
         "replicate",
