@@ -157,7 +157,7 @@ _TYPES: Final = (
         "mistral",
         "https://api.mistral.ai/v1",
         ("MISTRAL_API_KEY",),
-        _CHAT | {"embeddings", "audio.speech", "audio.transcriptions", "moderations"},
+        _TEXT_AND_EMBEDDINGS | {"audio.speech", "audio.transcriptions", "moderations"},
     ),
     ProviderType(
         "bedrock",

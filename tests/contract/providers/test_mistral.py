@@ -70,6 +70,18 @@ async def test_calls_of_tools_and_the_other_operations() -> None:
     assert [getattr(model, "id", "") for model in listed.data or ()] == ["some-model"]
 
 
+async def test_fills_in_whole_and_streamed() -> None:
+    async with sdk() as (fake, client):
+        whole: Any = await client.fim.complete_async(model="m", prompt="def f(", suffix="return", stop=["x"])
+        stream = await client.fim.stream_async(model="m", prompt="def f(", random_seed=1)
+        chunks = [event.data async for event in stream]
+
+    assert fake.refused == []
+    assert whole.choices[0].message.content == Turn().text
+    assert "".join(str(chunk.choices[0].delta.content) for chunk in chunks) == Turn().text
+    assert whole.usage.total_tokens == 39
+
+
 async def test_speaks_whole_and_streamed_and_moderates() -> None:
     async with sdk() as (fake, client):
         whole: Any = await client.audio.speech.complete_async(

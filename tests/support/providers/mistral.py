@@ -15,6 +15,7 @@ from tests.support.providers.sdk_types import problems, refuse
 
 _REQUESTS: Final = {
     "/chat/completions": mistral.ChatCompletionRequest,
+    "/fim/completions": mistral.FIMCompletionRequest,
     "/embeddings": mistral.EmbeddingRequest,
     "/audio/transcriptions": mistral.AudioTranscriptionRequest,
     "/audio/speech": mistral.SpeechRequest,
@@ -28,9 +29,10 @@ class FakeMistral(FakeOpenAI):
 
     quirks: Quirks = field(default_factory=lambda: QUIRKS["mistral"])
 
+    def has(self, path: str) -> bool:
+        return path in _REQUESTS
+
     def wrong_in(self, path: str, body: Document) -> list[str]:
-        if path not in _REQUESTS:
-            return [f".{path} is unknown"]
         kind: Any = _REQUESTS[path]
         if path in FORMS:
             return wrong_in_form(kind, body)
@@ -134,7 +136,7 @@ class FakeMistral(FakeOpenAI):
 
     def pieces(self, path: str, body: Document) -> list[bytes]:
         if path != "/audio/speech":
-            return super().pieces(path, body)
+            return super().pieces("/chat/completions", body)
         half = len(SOUND) // 2
         return speech_events(SOUND[:half], SOUND[half:])
 

@@ -18,7 +18,7 @@ from tests.support.upstream.app import Receive, Scope, Send
 
 DONE = b"data: [DONE]\n\n"
 _STATUS = {"refused": 400, "denied": 401, "limited": 429, "overloaded": 503}
-STREAMED = ("/chat/completions", "/completions", "/responses", "/audio/speech")
+STREAMED = ("/chat/completions", "/completions", "/responses", "/audio/speech", "/fim/completions")
 FORMS = ("/images/edits", "/images/variations", "/audio/transcriptions", "/audio/translations")
 
 
@@ -49,7 +49,7 @@ class FakeOpenAI:
             await self._fail(send, 401, f"{REFUSAL}: no such key")
         elif scope["method"] == "GET":
             await self._list(path, send)
-        elif path not in made.REQUESTS:
+        elif not self.has(path):
             await self._fail(send, 404, f"{REFUSAL}: nothing at {scope['path']}")
         elif wrong := self.wrong_in(path, body):
             self.refused += wrong
@@ -57,6 +57,10 @@ class FakeOpenAI:
         else:
             self.asked.append(Asked(path, headers, body))
             await self._answer(path, body, receive, send)
+
+    def has(self, path: str) -> bool:
+        """Something may be asked for there."""
+        return path in made.REQUESTS
 
     def wrong_in(self, path: str, body: Document) -> list[str]:
         """What this vendor has against a request."""
@@ -151,7 +155,7 @@ class FakeOpenAI:
     def _document(self, path: str, body: Document) -> Document:
         model = body.get("model", "")
         match path:
-            case "/chat/completions":
+            case "/chat/completions" | "/fim/completions":
                 return self.chat_answer(body)
             case "/completions":
                 return made.text_answer(self.turn, model)

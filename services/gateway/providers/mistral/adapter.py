@@ -1,4 +1,4 @@
-"""Mistral: OpenAI's format but for the parts of messages, the events of transcripts, speech and moderation."""
+"""Mistral: OpenAI's format but for parts of messages and events of transcripts, and its own for texts, speech, moderation."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,6 +9,7 @@ import msgspec
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.estimate import estimate_answer
+from services.gateway.providers.mistral.fim import PATH, FimRelay, fim_fields, read_text
 from services.gateway.providers.mistral.moderation import moderation_fields, read_moderation
 from services.gateway.providers.mistral.parts import plain_content
 from services.gateway.providers.mistral.relay import MistralRelay, MistralSpeech, MistralTranscript
@@ -19,6 +20,7 @@ from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, Re
 from shared.events import Tokens
 
 _REWRITTEN: Final[Mapping[Operation, Callable[[JsonBody], tuple[dict[str, Any], tuple[str, ...]]]]] = {
+    Operation.COMPLETIONS: fim_fields,
     Operation.SPEECH: speech_fields,
     Operation.MODERATIONS: moderation_fields,
 }
@@ -36,7 +38,10 @@ class MistralAdapter(OpenAIAdapter):
             return prepared
         fields, dropped = rewritten(body)
         sent = msgspec.json.encode({"model": target.model_on_wire, **fields})
-        request = replace(prepared.request, body=sent)
+        url = prepared.request.url
+        if operation is Operation.COMPLETIONS:
+            url = url.removesuffix(operation.path) + PATH
+        request = replace(prepared.request, url=url, body=sent)
         return msgspec.structs.replace(prepared, request=request, dropped=dropped)
 
     def read_answer(
@@ -47,6 +52,8 @@ class MistralAdapter(OpenAIAdapter):
             return read
         if operation is Operation.SPEECH and isinstance(body, JsonBody):
             return read_speech(body, answer, read.usage)
+        if operation is Operation.COMPLETIONS:
+            return read_text(read, answer)
         if operation is Operation.MODERATIONS:
             told = read.usage.tokens != Tokens()
             return read_moderation(answer, read.usage if told else estimate_answer(operation, body, answer))
@@ -69,6 +76,8 @@ class MistralAdapter(OpenAIAdapter):
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
         if operation is Operation.CHAT:
             return MistralRelay(options)
+        if operation is Operation.COMPLETIONS:
+            return FimRelay(options)
         if operation is Operation.TRANSCRIPTIONS:
             return MistralTranscript(options, typed=True)
         if operation is Operation.SPEECH:
