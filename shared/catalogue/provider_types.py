@@ -157,7 +157,7 @@ _TYPES: Final = (
         "mistral",
         "https://api.mistral.ai/v1",
         ("MISTRAL_API_KEY",),
-        _CHAT | {"embeddings", "audio.transcriptions"},
+        _TEXT_AND_EMBEDDINGS | {"audio.speech", "audio.transcriptions", "moderations"},
     ),
     ProviderType(
         "bedrock",
@@ -181,7 +181,15 @@ _TYPES: Final = (
         "vertex",
         "https://aiplatform.googleapis.com",
         ("GOOGLE_APPLICATION_CREDENTIALS",),
-        _CHAT | {"embeddings", "images.generations", "images.edits", "rerank"},
+        _CHAT
+        | {
+            "embeddings",
+            "images.generations",
+            "images.edits",
+            "audio.speech",
+            "audio.transcriptions",
+            "rerank",
+        },
         auth="optional_bearer",
         option_env_vars=(
             ("project", ("GOOGLE_CLOUD_PROJECT",)),
@@ -206,7 +214,7 @@ _TYPES: Final = (
         "cohere",
         "https://api.cohere.com",
         ("COHERE_API_KEY", "CO_API_KEY"),
-        _CHAT | {"embeddings", "rerank"},
+        _CHAT | {"embeddings", "audio.transcriptions", "rerank"},
     ),
     ProviderType(
         "replicate",

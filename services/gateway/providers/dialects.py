@@ -135,6 +135,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
             synonyms=(("tool_choice", "required", "any"), ("service_tier", "default", "standard_only")),
             nearest=(
                 ("service_tier", "flex", ""),
+                ("service_tier", "scale", ""),
                 ("service_tier", "priority", ""),
                 ("service_tier", "fast", ""),
             ),

@@ -23,6 +23,9 @@ async def test_the_vendors_client_works_with_the_fake() -> None:
             model="embed-v4.0", input_type="search_query", texts=["a"], embedding_types=["float"]
         )
         ranking = await client.rerank(model="rerank-v3.5", query="q", documents=["a", "b"])
+        heard = await client.audio.transcriptions.create(
+            model="cohere-transcribe-03-2026", language="en", file=("a.wav", b"RIFF"), temperature=0.2
+        )
         models = await client.models.list()
         fake.refusal = (429, {"message": "slow down"})
         with pytest.raises(cohere.TooManyRequestsError):
@@ -32,6 +35,7 @@ async def test_the_vendors_client_works_with_the_fake() -> None:
     assert events[0] == "message-start" and events[-1] == "message-end"
     assert vectors.embeddings.float_ == [[0.25, -0.5, 0.0]]
     assert [item.index for item in ranking.results] == [1, 0]
+    assert heard.text == "Hello there."
     assert len(models.models) == 4
 
 

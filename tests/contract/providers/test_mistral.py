@@ -1,6 +1,7 @@
 """Mistral's own SDK takes the fake for Mistral."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from mistralai.client.errors import MistralError, SDKError
 
 from tests.support.eventually import eventually
 from tests.support.providers.mistral import FakeMistral
+from tests.support.providers.openai_types import SOUND
 from tests.support.providers.openai_wire import running_openai
 from tests.support.providers.script import REFUSAL, Call, Fault, Turn
 
@@ -66,6 +68,35 @@ async def test_calls_of_tools_and_the_other_operations() -> None:
     assert [item.embedding for item in vectors.data] == [[0.25, -0.5, 1.0]] * 2
     assert (heard.text, heard.usage.prompt_audio_seconds) == ("Hello there.", 7)
     assert [getattr(model, "id", "") for model in listed.data or ()] == ["some-model"]
+
+
+async def test_fills_in_whole_and_streamed() -> None:
+    async with sdk() as (fake, client):
+        whole: Any = await client.fim.complete_async(model="m", prompt="def f(", suffix="return", stop=["x"])
+        stream = await client.fim.stream_async(model="m", prompt="def f(", random_seed=1)
+        chunks = [event.data async for event in stream]
+
+    assert fake.refused == []
+    assert whole.choices[0].message.content == Turn().text
+    assert "".join(str(chunk.choices[0].delta.content) for chunk in chunks) == Turn().text
+    assert whole.usage.total_tokens == 39
+
+
+async def test_speaks_whole_and_streamed_and_moderates() -> None:
+    async with sdk() as (fake, client):
+        whole: Any = await client.audio.speech.complete_async(
+            model="m", input="Hi", voice_id="gb_jane_neutral", response_format="mp3"
+        )
+        stream: Any = await client.audio.speech.complete_async(model="m", input="Hi", stream=True)
+        events = [event async for event in stream]
+        found = await client.classifiers.moderate_async(model="m", inputs=["hello", "I kill you"])
+
+    assert fake.refused == []
+    assert base64.b64decode(whole.audio_data) == SOUND
+    assert [event.event for event in events] == ["speech.audio.delta"] * 2 + ["speech.audio.done"]
+    assert b"".join(base64.b64decode(event.data.audio_data) for event in events[:-1]) == SOUND
+    assert events[-1].data.usage.total_tokens == 115
+    assert [(result.categories or {})["violence_and_threats"] for result in found.results] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ async def cohere_gateway(
     tmp_path: Path, **overrides: Any
 ) -> AsyncIterator[tuple[FakeCohere, RunningGateway, openai.AsyncOpenAI]]:
     async with running_cohere() as (fake, url):
-        models = ("command-a-03-2025", "embed-v4.0", "rerank-v3.5")
+        models = ("command-a-03-2025", "embed-v4.0", "rerank-v3.5", "cohere-transcribe-03-2026")
         values: dict[str, Any] = {"base_url": url, "models": models} | overrides
         provider = Provider(name="cohere", type="cohere", **values)
         async with (
@@ -191,6 +191,35 @@ async def test_embeddings_in_both_encodings(tmp_path: Path) -> None:
         assert fake.requests[0]["output_dimension"] == 256
         assert fake.requests[0]["input_type"] == "search_document"
         assert [event.tokens.prompt for event in await gateway.logged(2)] == [6, 6]
+
+
+@pytest.mark.proves(provider="cohere", operation="audio.transcriptions")
+async def test_a_recording_is_written_down(tmp_path: Path) -> None:
+    model, file = "cohere/cohere-transcribe-03-2026", ("a.wav", b"RIFF" + bytes(40))
+    async with cohere_gateway(tmp_path) as (fake, gateway, client):
+        hear = client.audio.transcriptions
+        found = await hear.with_raw_response.create(
+            model=model, file=file, language="en", prompt="Names: Ada.", temperature=0.2
+        )
+        plain = await hear.create(model=model, file=file, language="de", response_format="text")
+        refused = []
+        for wrong in ({}, {"language": "en", "response_format": "srt"}, {"language": "en", "stream": True}):
+            asked: Any = {"model": model, "file": file, **wrong}
+            with pytest.raises(openai.BadRequestError) as caught:
+                await hear.create(**asked)
+            refused.append(caught.value.param)
+        logged = await gateway.logged(5)
+
+    assert found.parse().text == plain.strip() == "Hello there."
+    assert found.headers["x-finops-dropped-params"] == "prompt"
+    assert fake.requests == [
+        {"model": "cohere-transcribe-03-2026", "file": "a.wav", "language": "en", "temperature": "0.2"},
+        {"model": "cohere-transcribe-03-2026", "file": "a.wav", "language": "de"},
+    ]
+    assert refused == ["language", "response_format", "stream"]
+    first = next(one for one in logged if one.outcome == "success")
+    assert (first.endpoint, first.cost_basis) == ("audio.transcriptions", "unpriced")
+    assert first.tokens.audio_ms > 0 and b"Hello there." in bytes(first.response)
 
 
 async def test_more_texts_than_cohere_takes_are_sent_in_several_calls(tmp_path: Path) -> None:

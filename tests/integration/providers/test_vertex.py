@@ -23,7 +23,7 @@ from shared.governance.model import Credential, PriceOverride, Provider
 from tests.support.eventually import eventually
 from tests.support.gateway import RunningGateway, running_gateway
 from tests.support.providers.anthropic import judged
-from tests.support.providers.gemini import PNG, FakeGoogle, running_google
+from tests.support.providers.gemini import PNG, FakeGoogle, checked, running_google
 
 FLASH = "vertex/gemini-2.5-flash"
 PRICE = PriceOverride(
@@ -279,6 +279,51 @@ async def test_embeddings_and_pictures_are_asked_as_googles_sdk_asks(stage: Stag
     assert logged.tokens.images == 2
 
 
+@pytest.mark.proves(provider="vertex", operation="audio.speech")
+@pytest.mark.proves(provider="vertex", operation="audio.transcriptions")
+async def test_speech_and_transcripts_are_asked_as_googles_sdk_asks(stage: Stage) -> None:
+    stage.fake.tokens.append(TOKEN)
+    spoken = await stage.client.audio.speech.create(
+        model="vertex/gemini-2.5-flash-tts", voice="alloy", input="Good morning.", response_format="pcm"
+    )
+    heard = await stage.client.audio.transcriptions.create(
+        model=FLASH, file=("a.mp3", b"sound", "audio/mpeg"), prompt="mock(prompt=9; completion=2)"
+    )
+    asked = stage.fake.bodies[1]["contents"][0]["parts"][1]["text"]
+    async with httpx.AsyncClient() as http:
+        options = types.HttpOptions(base_url=stage.url, api_version="v1", httpx_async_client=http)
+        own = Credentials(token=TOKEN)
+        vendors = genai.Client(
+            vertexai=True, project=PROJECT, location=REGION, credentials=own, http_options=options
+        )
+        async with vendors.aio as theirs:
+            voice = types.PrebuiltVoiceConfig(voice_name="Kore")
+            await theirs.models.generate_content(
+                model="gemini-2.5-flash-tts",
+                contents=types.Content(role="user", parts=[types.Part(text="Good morning.")]),
+                config=types.GenerateContentConfig(
+                    response_modalities=["AUDIO"],
+                    speech_config=types.SpeechConfig(
+                        voice_config=types.VoiceConfig(prebuilt_voice_config=voice)
+                    ),
+                ),
+            )
+            sound = types.Part.from_bytes(data=b"sound", mime_type="audio/mp3")
+            await theirs.models.generate_content(
+                model="gemini-2.5-flash",
+                contents=types.Content(role="user", parts=[sound, types.Part(text=asked)]),
+            )
+
+    assert (spoken.content, heard.text) == (b"\x01\x00" * 100, "wörd wörd")
+    assert stage.fake.paths[:2] == stage.fake.paths[2:]
+    bodies = [_as_types(body) for body in stage.fake.bodies]
+    assert bodies[:2] == bodies[2:]
+    logged = {one.endpoint: one for one in await stage.gateway.logged(2)}
+    speech = logged["audio.speech"]
+    assert (speech.tokens.prompt, speech.tokens.completion, speech.cost_basis) == (10, 20, "priced")
+    assert logged["audio.transcriptions"].cost_nanos == 9 * 1_000 + 2 * 2_000
+
+
 @pytest.mark.proves(provider="vertex", operation="rerank")
 async def test_ranking(stage: Stage) -> None:
     body = {
@@ -316,6 +361,11 @@ async def test_a_provider_without_a_project_says_so(stage: Stage, monkeypatch: p
         return False
 
     assert await eventually(refused)
+
+
+def _as_types(body: Any) -> Any:
+    """A request as the SDK's types hold it: Google takes the names of fields in both its notations."""
+    return checked(body), [types.Content.model_validate(content) for content in body["contents"]]
 
 
 def _without_roles(body: Any) -> Any:

@@ -1,6 +1,7 @@
 """A fake of Cohere: answers and streams made of its SDK's own types, requests judged by the SDK's own signatures."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,8 +10,11 @@ from typing import Any, Literal, get_type_hints
 import cohere
 import msgspec
 import pydantic
+from cohere.audio.transcriptions.client import TranscriptionsClient
+from cohere.audio.transcriptions.types import AudioTranscriptionsCreateResponse
 from cohere.v2 import types as v2
 from cohere.v2.client import V2Client
+from starlette.requests import Request
 
 from tests.support.gateway import served
 from tests.support.providers.script import REFUSAL, RETRY_AFTER_S, Turn, cut
@@ -31,7 +35,9 @@ _JUDGES: dict[str, Callable[..., Any]] = {
     "/v2/chat": V2Client.chat,
     "/v2/embed": V2Client.embed,
     "/v2/rerank": V2Client.rerank,
+    "/v2/audio/transcriptions": TranscriptionsClient.create,
 }
+FORM = "/v2/audio/transcriptions"
 
 
 def chat_answer(**changes: Any) -> Document:
@@ -118,6 +124,14 @@ def judge(path: str, body: Document) -> None:
         assert_known(pydantic.TypeAdapter(hints[name]).validate_python(value))
 
 
+def judge_form(fields: Document) -> None:
+    """Fails unless the SDK's own method could send these fields, files by their names."""
+    judge(FORM, {name: value for name, value in fields.items() if name != "file"})
+    parameters = inspect.signature(_JUDGES[FORM]).parameters.values()
+    needed = {one.name for one in parameters if one.default is inspect.Parameter.empty} - {"self"}
+    assert needed <= fields.keys(), f"{FORM} needs {sorted(needed)}"
+
+
 def assert_known(value: Any) -> None:
     """Fails on a field that the SDK's type does not have, however deep."""
     if isinstance(value, pydantic.BaseModel):
@@ -175,6 +189,15 @@ class FakeCohere:
             await _send(send, *self.refusal)
         elif path == "/v1/models":
             await _send(send, 200, _models())
+        elif path == FORM:
+            async with Request(scope, receive).form() as form:
+                fields: Document = {
+                    name: value if isinstance(value, str) else value.filename for name, value in form.items()
+                }
+            judge_form(fields)
+            self.requests.append(fields)
+            heard = AudioTranscriptionsCreateResponse(text="Hello there.")
+            await _send(send, 200, dumped(heard))
         else:
             body: Document = msgspec.json.decode(await _read(receive))
             judge(path, body)

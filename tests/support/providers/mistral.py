@@ -6,8 +6,8 @@ from typing import Any, Final
 import mistralai.client.models as mistral
 import msgspec
 
-from tests.support.providers.mistral_types import wrong_in_order
-from tests.support.providers.openai_types import CREATED, wrong_in_form
+from tests.support.providers.mistral_types import moderation, speech, speech_events, wrong_in_order
+from tests.support.providers.openai_types import CREATED, SOUND, wrong_in_form
 from tests.support.providers.openai_wire import FORMS, FakeOpenAI
 from tests.support.providers.quirks import QUIRKS, Quirks
 from tests.support.providers.script import Call, Document, Turn, cut
@@ -15,8 +15,11 @@ from tests.support.providers.sdk_types import problems, refuse
 
 _REQUESTS: Final = {
     "/chat/completions": mistral.ChatCompletionRequest,
+    "/fim/completions": mistral.FIMCompletionRequest,
     "/embeddings": mistral.EmbeddingRequest,
     "/audio/transcriptions": mistral.AudioTranscriptionRequest,
+    "/audio/speech": mistral.SpeechRequest,
+    "/moderations": mistral.ClassificationRequest,
 }
 
 
@@ -26,14 +29,17 @@ class FakeMistral(FakeOpenAI):
 
     quirks: Quirks = field(default_factory=lambda: QUIRKS["mistral"])
 
+    def has(self, path: str) -> bool:
+        return path in _REQUESTS
+
     def wrong_in(self, path: str, body: Document) -> list[str]:
-        if path not in _REQUESTS:
-            return [f".{path} is unknown"]
         kind: Any = _REQUESTS[path]
         if path in FORMS:
             return wrong_in_form(kind, body)
-        found = problems(mistral.ChatCompletionStreamRequest if body.get("stream") else kind, body)
-        return found or wrong_in_order(body.get("messages", []))
+        is_chat = path == "/chat/completions"
+        streams = is_chat and body.get("stream")
+        found = problems(mistral.ChatCompletionStreamRequest if streams else kind, body)
+        return found or (wrong_in_order(body.get("messages", [])) if is_chat else [])
 
     def chat_answer(self, body: Document) -> Document:
         turn = self.turn
@@ -119,6 +125,22 @@ class FakeMistral(FakeOpenAI):
         }
         refuse(mistral.TranscriptionResponse, answer)
         return answer
+
+    def speech(self) -> tuple[bytes, bytes]:
+        return b"application/json", speech(SOUND)
+
+    def verdict(self, body: Document) -> Document:
+        """Of texts: what speaks of violence is violent."""
+        given = body["input"]
+        texts = [given] if isinstance(given, str) else given
+        verdicts = [{"violence_and_threats": "kill" in text, "pii": False} for text in texts]
+        return moderation(body["model"], *verdicts)
+
+    def pieces(self, path: str, body: Document) -> list[bytes]:
+        if path != "/audio/speech":
+            return super().pieces("/chat/completions", body)
+        half = len(SOUND) // 2
+        return speech_events(SOUND[:half], SOUND[half:])
 
 
 def _usage(turn: Turn) -> Document:

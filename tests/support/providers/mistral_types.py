@@ -1,5 +1,7 @@
 """Judges requests to Mistral by its SDK's own types, and makes its answers of them."""
 
+import base64
+import json
 import re
 from typing import Any
 
@@ -103,3 +105,34 @@ def transcript_events(*texts: str) -> list[bytes]:
         f"event: {getattr(event, 'type')}\ndata: {event.model_dump_json(by_alias=True)}\n\n".encode()  # noqa: B009  # the base type has none
         for event in made
     ]
+
+
+def speech(sound: bytes) -> bytes:
+    """A whole answer with this sound."""
+    made = models.SpeechResponse(audio_data=base64.b64encode(sound).decode())
+    return made.model_dump_json(by_alias=True).encode()
+
+
+def speech_events(*sounds: bytes) -> list[bytes]:
+    """Events of speech, in the SDK's types."""
+    usage = models.UsageInfo(prompt_tokens=14, completion_tokens=101, total_tokens=115)
+    made: list[models.SpeechStreamAudioDelta | models.SpeechStreamDone] = [
+        models.SpeechStreamAudioDelta(audio_data=base64.b64encode(sound).decode()) for sound in sounds
+    ]
+    made.append(models.SpeechStreamDone(usage=usage))
+    return [
+        f"event: {event.type}\ndata: {event.model_dump_json(by_alias=True)}\n\n".encode() for event in made
+    ]
+
+
+def moderation(model: str, *verdicts: dict[str, bool]) -> Document:
+    """What is said of each text: whether it falls into a category."""
+    results = [
+        models.ModerationObject(
+            categories=verdict, category_scores={name: 0.9 if hit else 0.01 for name, hit in verdict.items()}
+        )
+        for verdict in verdicts
+    ]
+    made = models.ModerationResponse(id="mod-e5cc70bb", model=model, results=results)
+    document: Document = json.loads(made.model_dump_json(by_alias=True))
+    return document

@@ -18,6 +18,7 @@ from tests.support.upstream.app import Receive, Scope, Send
 
 DONE = b"data: [DONE]\n\n"
 _STATUS = {"refused": 400, "denied": 401, "limited": 429, "overloaded": 503}
+STREAMED = ("/chat/completions", "/completions", "/responses", "/audio/speech", "/fim/completions")
 FORMS = ("/images/edits", "/images/variations", "/audio/transcriptions", "/audio/translations")
 
 
@@ -48,7 +49,7 @@ class FakeOpenAI:
             await self._fail(send, 401, f"{REFUSAL}: no such key")
         elif scope["method"] == "GET":
             await self._list(path, send)
-        elif path not in made.REQUESTS:
+        elif not self.has(path):
             await self._fail(send, 404, f"{REFUSAL}: nothing at {scope['path']}")
         elif wrong := self.wrong_in(path, body):
             self.refused += wrong
@@ -56,6 +57,10 @@ class FakeOpenAI:
         else:
             self.asked.append(Asked(path, headers, body))
             await self._answer(path, body, receive, send)
+
+    def has(self, path: str) -> bool:
+        """Something may be asked for there."""
+        return path in made.REQUESTS
 
     def wrong_in(self, path: str, body: Document) -> list[str]:
         """What this vendor has against a request."""
@@ -117,6 +122,13 @@ class FakeOpenAI:
     def transcript(self, model: str) -> Document:
         return made.transcript()
 
+    def verdict(self, body: Document) -> Document:
+        return made.verdict(body.get("model", ""))
+
+    def speech(self) -> tuple[bytes, bytes]:
+        """Content type and body."""
+        return b"audio/mpeg", made.SOUND
+
     def _usage(self, usage: Document) -> Document:
         if self.turn.thought and self.quirks.thought:
             usage = usage | {"completion_tokens_details": {"reasoning_tokens": 6}}
@@ -130,10 +142,10 @@ class FakeOpenAI:
             await self._fail(send, _STATUS[fault], f"{REFUSAL}: {fault}")
         elif fault == "error in 200":
             await _json(send, 200, self.quirks.stream_error(f"{REFUSAL}: overloaded"))
-        elif path == "/audio/speech":
-            await _whole(send, 200, b"audio/mpeg", made.SOUND)
-        elif body.get("stream") and path in ("/chat/completions", "/completions", "/responses"):
+        elif body.get("stream") and path in STREAMED:
             await self._stream(self.pieces(path, body), receive, send)
+        elif path == "/audio/speech":
+            await _whole(send, 200, *self.speech())
         else:
             document = self._document(path, body)
             if fault == "no usage":
@@ -143,7 +155,7 @@ class FakeOpenAI:
     def _document(self, path: str, body: Document) -> Document:
         model = body.get("model", "")
         match path:
-            case "/chat/completions":
+            case "/chat/completions" | "/fim/completions":
                 return self.chat_answer(body)
             case "/completions":
                 return made.text_answer(self.turn, model)
@@ -152,7 +164,7 @@ class FakeOpenAI:
             case "/embeddings":
                 return self.embeddings(body)
             case "/moderations":
-                return made.verdict(model)
+                return self.verdict(body)
             case "/audio/transcriptions" | "/audio/translations":
                 return self.transcript(model)
         return made.pictures(int(body.get("n") or 1))

@@ -1,4 +1,4 @@
-"""Cohere's v2 API: chat, embeddings, rerank and the list of models."""
+"""Cohere's v2 API: chat, embeddings, rerank, transcripts and the list of models."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +12,9 @@ from services.gateway.providers.chat.translate import TranslatedRelay
 from services.gateway.providers.cohere.answer import read_chat_answer, read_embeddings, read_ranking
 from services.gateway.providers.cohere.request import chat_body
 from services.gateway.providers.cohere.stream import CohereStream
+from services.gateway.providers.cohere.transcription import read_transcript, transcript_form
 from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
+from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
@@ -27,6 +29,7 @@ _PATHS: Final[Mapping[Operation, str]] = {
     Operation.CHAT: "/v2/chat",
     Operation.EMBEDDINGS: "/v2/embed",
     Operation.RERANK: "/v2/rerank",
+    Operation.TRANSCRIPTIONS: "/v2/audio/transcriptions",
 }
 TEXTS_PER_CALL: Final = 96
 _EMBED_OWN: Final = ("truncate", "max_tokens", "priority")
@@ -57,13 +60,16 @@ class CohereAdapter:
 
     def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
         path = _PATHS.get(operation)
-        if path is None or not isinstance(body, JsonBody):
+        if path is None:
             raise Unsupported(
                 f"{target.provider.name} (cohere) does not offer {operation.value.replace('.', ' ')}."
             )
         dropped: tuple[str, ...] = ()
         streams = operation is Operation.CHAT and body.stream
-        if operation is Operation.CHAT:
+        if isinstance(body, MultipartBody):
+            sent, dropped = transcript_form(body, target.model_on_wire)
+            bodies = [sent]
+        elif operation is Operation.CHAT:
             sent, dropped = chat_body(body, target.model_on_wire)
             bodies = [sent]
         elif operation is Operation.EMBEDDINGS:
@@ -73,7 +79,7 @@ class CohereAdapter:
             bodies = [_rerank_body(body, target.model_on_wire)]
             dropped = tuple(left_over(body, _RERANK_TAKEN))
         headers = _headers(target, "text/event-stream" if streams else "application/json")
-        headers["content-type"] = "application/json"
+        headers["content-type"] = body.content_type
         request = UpstreamRequest("POST", _root(target) + path, headers, bodies[0], target.timeouts)
         return msgspec.structs.replace(prepared(request, bodies, dropped), streams=streams)
 
@@ -81,7 +87,7 @@ class CohereAdapter:
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
     ) -> Answer:
         if not isinstance(body, JsonBody):
-            raise Unsupported("Cohere takes no forms.")
+            return read_transcript(body, answer)
         if operation is Operation.CHAT:
             return read_chat_answer(body, answer)
         return (

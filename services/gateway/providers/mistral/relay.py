@@ -1,4 +1,5 @@
-"""Mistral's streams, where they differ from OpenAI's: content in lists of parts, transcripts under other names."""
+"""Mistral's streams, where they differ from OpenAI's: content in lists of parts, speech and transcripts under other
+names."""
 
 import re
 from typing import Final
@@ -8,6 +9,7 @@ import msgspec
 from services.gateway.providers.mistral.parts import MODEL_LENGTH, plain_content, plain_end
 from services.gateway.providers.relay import OpenAIRelay
 from services.gateway.providers.sse import event, event_name
+from services.gateway.providers.usage import read_usage, usage_json
 
 _MODEL_LENGTH: Final = MODEL_LENGTH.strip(b'"').decode()
 _LIST: Final = re.compile(rb'"content"\s*:\s*\[')
@@ -60,4 +62,22 @@ class MistralTranscript(OpenAIRelay):
         if "text" in fields and name.endswith(b'delta"'):
             fields["delta"] = fields.pop("text")
         named = b"event: " + name.strip(b'"') + b"\n" if event_name(block) else b""
+        return super()._typed_event(named + event(msgspec.json.encode(fields)), fields)
+
+
+class MistralSpeech(OpenAIRelay):
+    """See Relay. The events have OpenAI's names; what is in them has not."""
+
+    __slots__ = ()
+
+    def _means_something(self, events: bytes) -> bool:
+        return b'"speech.audio.' in events or super()._means_something(events)
+
+    def _typed_event(self, block: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
+        if "audio_data" in fields:
+            fields["audio"] = fields.pop("audio_data")
+        if "usage" in fields and (used := read_usage(bytes(fields["usage"]))) is not None:
+            fields["usage"] = msgspec.Raw(msgspec.json.encode(usage_json(used, images=True)))
+        name = event_name(block)
+        named = b"event: " + name + b"\n" if name else b""
         return super()._typed_event(named + event(msgspec.json.encode(fields)), fields)

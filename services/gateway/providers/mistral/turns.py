@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from services.gateway.providers.errors import BadRequest
+
 Message = dict[str, msgspec.Raw]
 
 _OWN_ID: Final = re.compile(r"[A-Za-z0-9]{9}")
@@ -19,6 +21,8 @@ _ID_CHARS: Final = string.digits + string.ascii_letters
 _ID_LENGTH: Final = 9
 _BETWEEN: Final[Message] = {"role": msgspec.Raw(b'"assistant"'), "content": msgspec.Raw(b'"Understood."')}
 """Stands between a tool's result and what the user says to it. It may not be empty."""
+_LAST: Final = (b"", b'"user"', b'"tool"')
+"""Whom Mistral answers; and where there are no messages, it says so itself."""
 _TRUE: Final = msgspec.Raw(b"true")
 _calls: Final = msgspec.json.Decoder(list[Message])
 _id: Final = msgspec.json.Decoder(str)
@@ -27,7 +31,8 @@ _id: Final = msgspec.json.Decoder(str)
 def in_order(messages: list[Message]) -> tuple[list[Message], bool]:
     """The messages as Mistral takes them, and whether that is another list. May change those that it is given.
 
-    Raises msgspec.DecodeError when calls or ids have another type than they have in a chat.
+    Raises BadRequest when nobody is to be answered, msgspec.DecodeError when calls or ids have another type than
+    they have in a chat.
     """
     ordered: list[Message] = []
     changed = False
@@ -40,9 +45,14 @@ def in_order(messages: list[Message]) -> tuple[list[Message], bool]:
         changed |= _with_own_ids(message)
         ordered.append(message)
         before = role
-    if messages and _is_begun(messages[-1]):
+    if before == b'"assistant"' and _is_begun(messages[-1]):
         messages[-1]["prefix"] = _TRUE
         changed = True
+    elif before not in _LAST and bytes(messages[-1].get("prefix", b"")) != b"true":
+        param = f"messages[{len(messages) - 1}]"
+        raise BadRequest(
+            f"`{param}` must be the user's, a tool's, or what the assistant has begun to say.", param=param
+        )
     return ordered, changed
 
 
@@ -85,8 +95,7 @@ def _with_own_id(fields: Message, name: str) -> bool:
 def _is_begun(last: Message) -> bool:
     """The assistant is to go on from here: it has said something, and waits for no tool."""
     return (
-        bytes(last.get("role", b"")) == b'"assistant"'
-        and bytes(last.get("content", b"null")) not in (b"null", b'""', b"[]")
+        bytes(last.get("content", b"null")) not in (b"null", b'""', b"[]")
         and bytes(last.get("tool_calls", b"null")) in (b"null", b"[]")
         and "prefix" not in last
     )

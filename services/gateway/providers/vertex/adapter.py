@@ -22,10 +22,12 @@ from services.gateway.providers.gemini.adapter import (
     read_gemini_answer,
     refuse_unknown,
 )
+from services.gateway.providers.gemini.audio import speech_body, transcript_body
 from services.gateway.providers.gemini.embeddings import TAKEN, predict_bodies, vertex_embed_bodies
 from services.gateway.providers.gemini.errors import error_of_answer
 from services.gateway.providers.gemini.images import picture_body
 from services.gateway.providers.gemini.request import chat_body
+from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import adjust, left_over
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
@@ -100,9 +102,14 @@ def _google(operation: Operation, place: Place, target: Target, body: ParsedBody
     if operation is Operation.EMBEDDINGS and isinstance(body, JsonBody):
         return _embeddings(place, body)
     wire: dict[str, Any]
+    method = GENERATE
     if operation is Operation.CHAT and isinstance(body, JsonBody):
         wire, dropped = chat_body(read_chat(body), place.model, target.fetched)
         method = STREAM if body.stream else GENERATE
+    elif operation is Operation.SPEECH and isinstance(body, JsonBody):
+        wire, dropped = speech_body(body)
+    elif operation is Operation.TRANSCRIPTIONS and isinstance(body, MultipartBody):
+        wire, dropped = transcript_body(body)
     else:
         method, wire, dropped = picture_body(body, place.model)
     return place.url(method), [msgspec.json.encode(wire)], dropped
