@@ -164,7 +164,7 @@ _TYPES: Final = (
         "bedrock",
         "https://bedrock-runtime.{region}.amazonaws.com",
         ("AWS_BEARER_TOKEN_BEDROCK",),
-        _CHAT | {"embeddings", "images.generations", "images.edits", "images.variations", "rerank"},
+        _TEXT_AND_EMBEDDINGS | {"images.generations", "images.edits", "images.variations", "rerank"},
         auth="optional_bearer",
         option_env_vars=(("region", ("AWS_REGION", "AWS_DEFAULT_REGION")),),
         lists_all=False,

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import struct
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -77,6 +78,16 @@ def serialized(service: str, name: str, params: dict[str, Any]) -> dict[str, Any
     return dict(serializer.serialize_to_request(params, model))
 
 
+def in_headers(shape: Shape, headers: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of an operation that stand in headers."""
+    places = {name: member.serialization for name, member in shape.members.items()}
+    return {
+        name: headers[place["name"].lower()]
+        for name, place in places.items()
+        if place.get("location") == "header" and place["name"].lower() in headers
+    }
+
+
 def model_path(model: str, action: str) -> str:
     return f"/model/{quote(model, safe='-._~')}/{action}"
 
@@ -85,12 +96,17 @@ def model_in(path: str) -> str:
     return unquote(path.split("/")[2])
 
 
-def event_frame(name: str, params: dict[str, Any]) -> bytes:
-    """One event of ConverseStream, checked against the service's model."""
-    events = operation("bedrock-runtime", "ConverseStream").output_shape.members["stream"]
+def event_frame(name: str, params: dict[str, Any], stream: str = "ConverseStream") -> bytes:
+    """One event of an operation that streams, checked against the service's model."""
+    events = operation("bedrock-runtime", stream).get_event_stream_output()
     payload = msgspec.json.encode(json_of(events.members[name], params))
     headers = {":event-type": name, ":content-type": "application/json", ":message-type": "event"}
     return frame(headers, payload)
+
+
+def part_frame(part: bytes) -> bytes:
+    """A part of a model's own stream."""
+    return event_frame("chunk", {"bytes": part}, "InvokeModelWithResponseStream")
 
 
 def exception_frame(name: str, message: str) -> bytes:

@@ -15,14 +15,17 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from tests.support.gateway import served
+from tests.support.providers import bedrock_text
 from tests.support.providers.aws_model import (
     event_frame,
     exception_frame,
     frame,
+    in_headers,
     json_of,
     model_in,
     operation,
     params_of,
+    part_frame,
     problems,
     unknown_members,
 )
@@ -69,7 +72,18 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     fault: str = ""
     body: bytes = b""
-    """Of InvokeModel, as the model itself answers."""
+    """Of InvokeModel, as the model itself answers; empty: `content` in the words of a model that takes a prompt."""
+
+    @property
+    def saying(self) -> bedrock_text.Saying:
+        return bedrock_text.Saying(
+            "".join(block.get("text", "") for block in self.content),
+            self.usage.get("inputTokens", USAGE["inputTokens"]),
+            self.usage.get("outputTokens", USAGE["outputTokens"]),
+            "length" if self.stop_reason == "max_tokens" else "stop",
+            counted=bool(self.usage),
+            blocked=self.stop_reason == "guardrail_intervened",
+        )
 
 
 @dataclass
@@ -98,6 +112,8 @@ class FakeBedrock:
     models: list[dict[str, Any]] = field(default_factory=list)
     profiles: list[dict[str, Any]] = field(default_factory=list)
     """One to a page."""
+    behind: dict[str, str] = field(default_factory=dict)
+    """ARN -> the model that it stands for, where it does not tell."""
 
     def play(self, turn: Turn) -> None:
         self.turn = turn
@@ -126,7 +142,8 @@ class FakeBedrock:
                 page["nextToken"] = str(at + 1)
             await _json(send, json_of(operation(service, name).output_shape, page))
             return
-        params, wrong = _checked(service, name, path, body)
+        params, wrong = _checked(service, name, path, headers, body)
+        wrong = wrong or self._refused_by_model(name, params)
         if wrong:
             await _fail(send, 400, "ValidationException", wrong)
             return
@@ -145,7 +162,11 @@ class FakeBedrock:
         elif reply.fault == "garbage":
             await _whole(send, b"\x00\x00\x00\x20garbage that is no frame and no JSON at all")
         elif name == "InvokeModel":
-            await _whole(send, reply.body, reply.headers)
+            if reply.body:
+                await _whole(send, reply.body, reply.headers)
+            else:
+                body, counts = bedrock_text.whole(self._model(params), reply.saying)
+                await _whole(send, body, counts | reply.headers)
         elif name == "Rerank":
             await _json(send, json_of(operation(service, name).output_shape, _ranking(params)))
         elif name == "Converse":
@@ -156,11 +177,12 @@ class FakeBedrock:
                 "metrics": {"latencyMs": 12},
             }
             await _json(send, json_of(operation(service, name).output_shape, answer))
+        elif name == "InvokeModelWithResponseStream":
+            await self._stream(reply, prompt_frames(self._model(params), reply), receive, send)
         else:
-            await self._stream(reply, receive, send)
+            await self._stream(reply, stream_frames(reply), receive, send)
 
-    async def _stream(self, reply: Reply, receive: Receive, send: Send) -> None:
-        frames = stream_frames(reply)
+    async def _stream(self, reply: Reply, frames: list[bytes], receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"application/vnd.amazon.eventstream")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if reply.fault:
@@ -175,6 +197,16 @@ class FakeBedrock:
             self.left.set()
         elif reply.fault != "cut":  # else the server drops the connection
             await send({"type": "http.response.body", "body": b""})
+
+    def _model(self, params: dict[str, Any]) -> str:
+        named = str(params["modelId"])
+        return self.behind.get(named, named)
+
+    def _refused_by_model(self, name: str, params: dict[str, Any]) -> str:
+        """What a model that takes a prompt has against its own part of the request."""
+        if not name.startswith("InvokeModel") or not bedrock_text.takes_prompts(self._model(params)):
+            return ""
+        return bedrock_text.wrong_in(self._model(params), params["body"])
 
     def _authenticated(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[str, str]:
         """The region signed for, and the exception that refuses the call; empty when it is let in."""
@@ -236,6 +268,11 @@ def stream_frames(reply: Reply) -> list[bytes]:
     return frames
 
 
+def prompt_frames(model: str, reply: Reply) -> list[bytes]:
+    """The whole stream of a reply by a model that takes a prompt."""
+    return [part_frame(part) for part in bedrock_text.parts(model, reply.saying)]
+
+
 def _block_frames(index: int, block: dict[str, Any]) -> list[bytes]:
     def delta(piece: dict[str, Any]) -> bytes:
         return event_frame("contentBlockDelta", {"contentBlockIndex": index, "delta": piece})
@@ -286,15 +323,22 @@ def _operation_of(path: str) -> tuple[str, str]:
     if path == "/rerank":
         return "Rerank", "bedrock-agent-runtime"
     action = path.rpartition("/")[2]
-    names = {"converse": "Converse", "converse-stream": "ConverseStream", "invoke": "InvokeModel"}
+    names = {
+        "converse": "Converse",
+        "converse-stream": "ConverseStream",
+        "invoke": "InvokeModel",
+        "invoke-with-response-stream": "InvokeModelWithResponseStream",
+    }
     return names[action], "bedrock-runtime"
 
 
-def _checked(service: str, name: str, path: str, body: bytes) -> tuple[dict[str, Any], str]:
+def _checked(
+    service: str, name: str, path: str, headers: dict[str, str], body: bytes
+) -> tuple[dict[str, Any], str]:
     """The parameters in a request, and what is wrong with them."""
     shape = operation(service, name).input_shape
-    if name == "InvokeModel":
-        params = {"modelId": model_in(path), "body": body}
+    if name.startswith("InvokeModel"):
+        params = {**in_headers(shape, headers), "modelId": model_in(path), "body": body}
     else:
         params = params_of(shape, msgspec.json.decode(body))
         if name != "Rerank":

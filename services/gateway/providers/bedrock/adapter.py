@@ -6,6 +6,12 @@ from typing import Final
 import msgspec
 
 from services.gateway.providers.bedrock.answer import read_converse
+from services.gateway.providers.bedrock.completion_stream import CompletionStream
+from services.gateway.providers.bedrock.completions import (
+    completion_body,
+    guardrail_headers,
+    read_completion,
+)
 from services.gateway.providers.bedrock.embeddings import (
     TAKEN,
     TOKEN_HEADER,
@@ -22,11 +28,14 @@ from services.gateway.providers.bedrock.request import converse_request, https_a
 from services.gateway.providers.bedrock.signing import authorised
 from services.gateway.providers.bedrock.stream import ConverseStream
 from services.gateway.providers.body import JsonBody, ParsedBody
+from services.gateway.providers.chat.text_completion import TextWriter
 from services.gateway.providers.chat.translate import TranslatedRelay
 from services.gateway.providers.errors import Unsupported, UpstreamError
+from services.gateway.providers.inbound import InboundRelay
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import (
+    NO_HEADERS,
     Adapter,
     Answer,
     ListsInParts,
@@ -62,6 +71,8 @@ class BedrockAdapter:
             raise _unsupported(operation, target)
         if operation is Operation.CHAT:
             return _chat(target, place, body)
+        if operation is Operation.COMPLETIONS:
+            return _completion(target, place, body)
         if operation is Operation.RERANK:
             request = _post(
                 target, place, place.url("bedrock-agent-runtime", "/rerank"), ranking_body(place, body)
@@ -78,6 +89,8 @@ class BedrockAdapter:
     ) -> Answer:
         if operation in PICTURES:
             return read_pictures(answer)
+        if isinstance(body, JsonBody) and operation is Operation.COMPLETIONS:
+            return read_completion(body, headers, answer)
         if isinstance(body, JsonBody) and operation is Operation.EMBEDDINGS:
             return read_embeddings(body, headers, answer)
         if isinstance(body, JsonBody) and operation is Operation.RERANK:
@@ -85,6 +98,8 @@ class BedrockAdapter:
         return read_converse(body, answer)
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
+        if operation is Operation.COMPLETIONS:
+            return InboundRelay(TranslatedRelay(options, CompletionStream()), TextWriter(options.model))
         return TranslatedRelay(options, ConverseStream(options.model))
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
@@ -111,6 +126,14 @@ def _chat(target: Target, place: Place, body: JsonBody) -> Prepared:
     return Prepared(sent, body.stream, request.dropped)
 
 
+def _completion(target: Target, place: Place, body: JsonBody) -> Prepared:
+    sent, dropped = completion_body(target, body)
+    url = place.model_url("invoke-with-response-stream" if body.stream else "invoke")
+    accept = _EVENT_STREAM if body.stream else "application/json"
+    request = _post(target, place, url, sent, accept=accept, headers=guardrail_headers(target))
+    return Prepared(request, body.stream, dropped)
+
+
 def _list(target: Target, path: str) -> UpstreamRequest:
     place = place_of(target)
     headers = {"accept": "application/json", **_own_headers(target)}
@@ -118,10 +141,16 @@ def _list(target: Target, path: str) -> UpstreamRequest:
 
 
 def _post(
-    target: Target, place: Place, url: str, body: bytes, *, accept: str = "application/json"
+    target: Target,
+    place: Place,
+    url: str,
+    body: bytes,
+    *,
+    accept: str = "application/json",
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> UpstreamRequest:
-    headers = {"accept": accept, "content-type": "application/json", **_own_headers(target)}
-    return authorised(target, place.region, "POST", url, headers, body)
+    sent = {"accept": accept, "content-type": "application/json", **_own_headers(target), **headers}
+    return authorised(target, place.region, "POST", url, sent, body)
 
 
 def _own_headers(target: Target) -> dict[str, str]:

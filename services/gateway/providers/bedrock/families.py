@@ -29,6 +29,16 @@ TAKES_REASONING: Final[frozenset[Family]] = frozenset({"anthropic", "openai", "u
 """Those that want their signed reasoning back; the others refuse it."""
 KEEPS_FORMATS: Final[frozenset[Family]] = frozenset({"gpt-oss", "openai", "other"})
 """Those that cannot be made to call one tool, but be held to a format of the answer."""
+TextFamily = Literal["llama", "mistral", "deepseek"]
+_TEXT_MARKS: Final[tuple[tuple[str, TextFamily], ...]] = (
+    ("meta.llama", "llama"),
+    ("mistral.mistral-7b-instruct", "mistral"),
+    ("mistral.mixtral-8x7b-instruct", "mistral"),
+    ("mistral.mistral-large-2402", "mistral"),
+    ("mistral.mistral-small-2402", "mistral"),
+    ("deepseek.r1", "deepseek"),
+)
+"""Models that InvokeModel gives a bare prompt. All others that still answer want a conversation there."""
 NOVA: Final[frozenset[Family]] = frozenset({"nova", "nova-2"})
 
 
@@ -44,6 +54,14 @@ def family_of(model: str, alias: str = "") -> Family:
     if found is not None:
         return found
     return "other" if _MAKER.search(name) and not name.startswith("arn:") else "unknown"
+
+
+def text_family_of(model: str, alias: str = "") -> TextFamily | None:
+    """Whose format a bare prompt has; None for models that take none, or whose name does not tell."""
+    name = alias or model
+    if name.startswith("arn:") and not any(mark in name for mark, _ in _TEXT_MARKS):
+        name = model
+    return next((family for mark, family in _TEXT_MARKS if mark in name), None)
 
 
 def takes_sampling(model: str) -> bool:

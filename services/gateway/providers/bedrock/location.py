@@ -1,4 +1,4 @@
-"""Where a request to Bedrock goes: its region, its address, and how its model is called there."""
+"""Where a request to Bedrock goes: its region, its address, how its model is called there, and what guards it."""
 
 import re
 from dataclasses import dataclass
@@ -64,6 +64,12 @@ def region_of(provider: Provider) -> str:
     """The provider's option, else the one in its address, else us-east-1."""
     found = _REGION_IN_HOST.search(provider.base_url)
     return provider.options.get("region") or (found[1] if found is not None else DEFAULT_REGION)
+
+
+def guardrail_of(provider: Provider) -> tuple[str, str] | None:
+    """The identifier and version of the guardrail that the operator puts on all that is said."""
+    identifier = provider.options.get("guardrail_identifier")
+    return (identifier, provider.options.get("guardrail_version", "DRAFT")) if identifier else None
 
 
 def _base_url(provider: Provider, region: str) -> str:

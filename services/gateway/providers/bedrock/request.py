@@ -16,7 +16,9 @@ from services.gateway.providers.bedrock.families import (
     takes_sampling,
     telling_name,
 )
+from services.gateway.providers.bedrock.location import guardrail_of
 from services.gateway.providers.bedrock.messages import conversation
+from services.gateway.providers.bedrock.sampling import limit_of, unit
 from services.gateway.providers.bedrock.thinking import OFF, adaptive_effort, thinking, thinks_hard
 from services.gateway.providers.bedrock.tools import native_format, tool_config, wants_structure
 from services.gateway.providers.body import JsonBody
@@ -116,11 +118,8 @@ def _inference(
 ) -> dict[str, Any]:
     """`inferenceConfig`; what Converse has no name for goes into `extra`."""
     found: dict[str, Any] = {}
-    if chat.limit is not None:
-        if chat.limit < 1:
-            name = "max_tokens" if chat.max_completion_tokens is None else "max_completion_tokens"
-            fitted.refuse(name, "it must be at least 1")
-        found["maxTokens"] = chat.limit
+    if (limit := limit_of(chat, fitted)) is not None:
+        found["maxTokens"] = limit
     stops = [text for text in chat.stops if text.strip()]
     if len(stops) < len(chat.stops):
         fitted.drop("stop")
@@ -139,11 +138,11 @@ def _sample(
     chat: ChatRequest, family: Family, fitted: Fit, found: dict[str, Any], extra: dict[str, Any]
 ) -> None:
     if chat.temperature is not None:
-        found["temperature"] = _unit(chat.temperature, "temperature", fitted)
+        found["temperature"] = unit(chat.temperature, "temperature", fitted)
     if chat.top_p is not None and family == "anthropic" and chat.temperature is not None:
         fitted.drop("top_p")  # Claude takes one of the two
     elif chat.top_p is not None:
-        found["topP"] = _unit(chat.top_p, "top_p", fitted)
+        found["topP"] = unit(chat.top_p, "top_p", fitted)
     if chat.top_k is None:
         return
     if family == "anthropic":
@@ -152,15 +151,6 @@ def _sample(
         extra["inferenceConfig"] = {"topK": chat.top_k}
     else:
         fitted.drop("top_k")
-
-
-def _unit(value: float, name: str, fitted: Fit) -> float:
-    """OpenAI's scales end at 2; here they end at 1."""
-    if value < 0:
-        fitted.refuse(name, "it must not be negative")
-    if value > 1:
-        fitted.drop(name)
-    return min(value, 1.0)
 
 
 def _add_rest(params: dict[str, Any], chat: ChatRequest, body: JsonBody, target: Target, fitted: Fit) -> None:
@@ -173,11 +163,11 @@ def _add_rest(params: dict[str, Any], chat: ChatRequest, body: JsonBody, target:
             params["requestMetadata"] = chat.metadata
         else:
             fitted.drop("metadata")
-    options = target.provider.options
-    if options.get("guardrail_identifier"):
+    guardrail = guardrail_of(target.provider)
+    if guardrail is not None:
         params["guardrailConfig"] = {
-            "guardrailIdentifier": options["guardrail_identifier"],
-            "guardrailVersion": options.get("guardrail_version", "DRAFT"),
+            "guardrailIdentifier": guardrail[0],
+            "guardrailVersion": guardrail[1],
         }
     for name in _PASSED_ON:
         # The operator's guardrail is not the client's to change.

@@ -1,11 +1,10 @@
 """The events of ConverseStream, cut out of AWS's binary frames."""
 
 import base64
-import struct
 from typing import Any, Final
 
 import msgspec
-from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
+from botocore.eventstream import EventStreamMessage
 
 from services.gateway.providers.bedrock.answer import (
     TokenUsage,
@@ -16,7 +15,8 @@ from services.gateway.providers.bedrock.answer import (
     signed_text,
     tokens_of,
 )
-from services.gateway.providers.bedrock.errors import broken_answer, fault_in, named_error
+from services.gateway.providers.bedrock.errors import broken_answer
+from services.gateway.providers.bedrock.frames import FramedStream, failure_in
 from services.gateway.providers.bedrock.tools import ANSWER_TOOL
 from services.gateway.providers.chat.completion import new_id
 from services.gateway.providers.chat.translate import (
@@ -31,13 +31,8 @@ from services.gateway.providers.chat.translate import (
     ToolCallStart,
 )
 from services.gateway.providers.errors import UpstreamError
-from services.gateway.providers.usage import Usage
-from services.gateway.providers.wire_errors import unreadable_stream
 
-MAX_PLAIN_BYTES: Final = 1_048_576
 _COUNTS_CACHED: Final = "openai."
-_FRAME_STARTS: Final = (0, 1)
-"""The first byte of a frame is the highest of its length, which is below 32 MB."""
 
 
 class _ToolStart(msgspec.Struct):
@@ -126,55 +121,25 @@ _message_stop: Final = msgspec.json.Decoder(_MessageStop)
 _metadata: Final = msgspec.json.Decoder(_Metadata)
 
 
-class ConverseStream:
+class ConverseStream(FramedStream):
     """See StreamTranslator."""
 
     def __init__(self, model: str) -> None:
         """`model` as the client called it. Streams of OpenAI's models count what is cached in the input already."""
+        super().__init__()
         self._includes_cached = _COUNTS_CACHED in model
         self.id = new_id("chatcmpl-")
-        self.model = ""
-        self.usage: Usage | None = None
-        self.error: UpstreamError | None = None
-        self.whole = False
-        self.ended = False
-        self._buffer = EventStreamBuffer()
-        self._plain: bytes | None = None
-        self._begun = False
         self._broken: UpstreamError | None = None
         self._open: dict[int, _OpenBlock] = {}
         self._calls = 0
         self._details = 0
 
-    def feed(self, chunk: bytes) -> list[Delta]:
-        if not self._begun and chunk:
-            self._begun = True
-            if chunk[0] not in _FRAME_STARTS:
-                self._plain = b""
-        if self._plain is not None:
-            self._plain = (self._plain + chunk)[:MAX_PLAIN_BYTES]
-            return []
-        out: list[Delta] = []
-        if self.error is not None:
-            return out
-        try:
-            self._buffer.add_data(chunk)
-            for message in self._buffer:
-                self._event(message, out)
-                if self.error is not None:
-                    break
-        except (ParserError, msgspec.DecodeError, struct.error, UnicodeDecodeError, LookupError) as error:
-            self.error = unreadable_stream(f"a frame of it cannot be read ({type(error).__name__})")
-        return out
-
     def end(self) -> list[Delta]:
-        if self._plain is not None:
-            self.error = fault_in(self._plain) or unreadable_stream("it sent something else")
+        deltas = super().end()
         self.error = self.error or self._broken
-        return []
+        return deltas
 
     def _event(self, message: EventStreamMessage, out: list[Delta]) -> None:
-        """Add what one frame means. Raises what decoding it raises."""
         headers, payload = message.headers, message.payload
         kind = headers.get(":event-type")
         if kind == "contentBlockDelta":
@@ -195,7 +160,7 @@ class ConverseStream:
             self.ended = self.whole
             self.error = self._broken
         elif kind is None:
-            self.error = _failure(headers, payload)
+            self.error = failure_in(headers, payload)
 
     def _end(self, reason: str, out: list[Delta]) -> None:
         """The message is over; what it used is still to come."""
@@ -268,11 +233,3 @@ def _reason(block: _OpenBlock, piece: _ReasoningPiece, out: list[Delta]) -> None
         block.signature += piece.signature
     if piece.redactedContent is not None:
         block.redacted += piece.redactedContent
-
-
-def _failure(headers: dict[str, Any], payload: bytes) -> UpstreamError:
-    """An exception that the service's model names, or an error that it does not."""
-    fault = fault_in(payload)
-    name = headers.get(":exception-type") or headers.get(":error-code") or ""
-    message = headers.get(":error-message") or (fault.message if fault is not None else "")
-    return named_error(str(name), str(message))

@@ -242,7 +242,7 @@ def test_ranking_is_what_botocore_would_send() -> None:
     }
 
 
-@pytest.mark.parametrize("asked", [Operation.SPEECH, Operation.MODERATIONS, Operation.COMPLETIONS])
+@pytest.mark.parametrize("asked", [Operation.SPEECH, Operation.MODERATIONS])
 def test_what_bedrock_does_not_offer(asked: Operation) -> None:
     with pytest.raises(Unsupported):
         BedrockAdapter().build(asked, target(), json_body(input="x"))

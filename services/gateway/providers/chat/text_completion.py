@@ -1,4 +1,4 @@
-"""Text completions: a prompt is a chat of one question, and the answer is the text alone."""
+"""Text completions in the terms of chats: a prompt is one question, and the answer is the text alone."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -50,10 +50,10 @@ def as_chat(body: JsonBody) -> JsonBody:
     try:
         given = _prompt.decode(body.raw("prompt") or b'""')
     except msgspec.DecodeError as error:
-        raise BadRequest("`prompt` must be a text with this model.", param="prompt") from error
+        raise BadRequest("`prompt` must be one text with this model.", param="prompt") from error
     prompts = [given] if isinstance(given, str) else given
     if len(prompts) != 1 or not prompts[0]:
-        raise BadRequest("You must send one prompt.", param="prompt")
+        raise BadRequest("`prompt` must be one text with this model.", param="prompt")
     chat: dict[str, Any] = {
         name: msgspec.Raw(raw)
         for name in body.names - {"prompt", *_NOT_IN_CHATS}
