@@ -107,12 +107,12 @@ class RememberingClient:
             body = await response.read(MAX_ANSWER_BYTES)
         finally:
             response.close()
-        now, good = self._now(), response.status < 300
+        now, good = self._now(), response.status < 400
         fresh_until = now + (FRESH_S if good else REFUSAL_S)
         known = _Known(
             response.status, response.headers, body, fresh_until, now + KEPT_S if good else fresh_until
         )
-        if good or 400 <= response.status < 500 and response.status != _TOO_MANY:
+        if good or response.status < 500 and response.status != _TOO_MANY:
             self._keep(key, known)
         else:
             log.warning("look_up_failed", url=question.url, status=response.status)
