@@ -165,6 +165,17 @@ async def test_a_job_that_ends_otherwise_is_told(tmp_path: Path) -> None:
             await at.edit("fal-ai")
 
 
+async def test_a_question_after_a_job_that_fails_does_not_make_another(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.fake.lookups_fail = [503, 429]
+        await at.edit("fal-ai")
+        assert [sent.method for sent in at.fake.sent] == ["POST", "GET", "GET", "GET", "GET"]
+        at.fake.lookups_fail = [404]
+        with pytest.raises(openai.APIStatusError, match="Try again"):
+            await at.edit("fal-ai")
+        await eventually(lambda: at.fake.cancelled == 1)
+
+
 async def test_a_prediction_that_is_not_done_in_replicates_time_is_told(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         at.fake.prediction = {"status": "processing", "output": None}

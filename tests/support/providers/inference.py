@@ -108,6 +108,8 @@ class FakeProviders:
     """How a job ends."""
     job_refusal: tuple[int, Document] | None = None
     """What is answered instead of what a job made."""
+    lookups_fail: list[int] = field(default_factory=list)
+    """Statuses of the next questions after a job."""
     jobs_made: asyncio.Event = field(default_factory=asyncio.Event)
     """Clear it, and jobs are made when it is set again."""
     cancelled: int = 0
@@ -196,6 +198,8 @@ class FakeProviders:
             await self.jobs_made.wait()
             self._left = self.polls
             await _json(send, 200, {"status": "IN_QUEUE", "queue_position": 0, **told})
+        elif path == f"{job}/status" and self.lookups_fail:
+            await _json(send, self.lookups_fail.pop(0), {"detail": "Try again."})
         elif path == f"{job}/status":
             self._left -= 1
             status = "IN_PROGRESS" if self._left > 0 else self.job_status
