@@ -27,6 +27,7 @@ from services.gateway.providers.bedrock.signing import SigningClient
 from services.gateway.providers.demo.client import DemoClient
 from services.gateway.providers.fetch import Fetcher
 from services.gateway.providers.registry import Channels
+from services.gateway.providers.remembering import RememberingClient
 from services.gateway.providers.token_client import TokenClient
 from services.gateway.providers.vertex import google
 from services.gateway.recording import Recorder
@@ -73,7 +74,9 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
     )
 
     async with AsyncExitStack() as stack:
-        channels = _channels(stack)
+        fetcher = Fetcher()
+        stack.push_async_callback(fetcher.close)
+        channels = _channels(stack, fetcher)
         discovery = ModelDiscovery(
             state.providers, channels.client_for, channels.adapter_for, credentials, settings, metrics
         )
@@ -93,8 +96,6 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
             "Providers and credentials that rest after failures.",
             lambda: circuits.open_count(loop.time()),
         )
-        fetcher = Fetcher()
-        stack.push_async_callback(fetcher.close)
         caller = Caller(
             channels.client_for,
             credentials,
@@ -119,14 +120,23 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
         yield drain.counting(app)
 
 
-def _channels(stack: AsyncExitStack) -> Channels:
+def _channels(stack: AsyncExitStack, fetcher: Fetcher) -> Channels:
     """Every wire format over its client; `stack` closes the clients, the network last."""
     network = AiohttpClient(proxies=Proxies(process_environment()))
     azure, vertex = TokenClient(network, entra.fetch_for), TokenClient(network, google.fetch_for)
     aws = SigningClient(network, AwsCredentials())
-    for client in (network, azure, vertex, aws):
+    huggingface = RememberingClient(network)
+    for client in (network, azure, vertex, aws, huggingface):
         stack.push_async_callback(client.close)
-    return Channels(network=network, demo=DemoClient(), azure=azure, aws=aws, vertex=vertex)
+    return Channels(
+        network=network,
+        demo=DemoClient(),
+        azure=azure,
+        aws=aws,
+        vertex=vertex,
+        huggingface=huggingface,
+        files=fetcher.files,
+    )
 
 
 def run(settings: Settings) -> None:

@@ -21,6 +21,8 @@ _REFUSED: Final = frozenset({_UNKNOWN_CREDENTIAL, 402})
 _LIMITED: Final = frozenset({403, 429})
 """A 403 is often about one model that the account may not use."""
 _MISSING: Final = frozenset({404, 410})
+_UNKNOWN_MODEL: Final = "model_not_found"
+"""OpenAI's code, which others give with a 400."""
 
 
 def from_upstream_error(error: UpstreamError, provider: str) -> ClientError:
@@ -98,7 +100,7 @@ def blame(failure: Failure) -> Blame:
         return "credential"
     if failure.status in _LIMITED:
         return "quota"
-    if failure.status in _MISSING:
+    if failure.status in _MISSING or failure.upstream_code == _UNKNOWN_MODEL:
         return "model"
     return "provider" if failure.retryable or failure.status >= 500 else "request"
 

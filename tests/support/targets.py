@@ -1,6 +1,9 @@
 """Builders of what the gateway's provider code is given."""
 
+from collections.abc import Mapping, Sequence
+
 from services.gateway.providers.body import JsonBody, parse_json
+from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.port import RelayOptions, Target
 from services.gateway.upstream.port import UpstreamTimeouts
 from shared.catalogue.provider_types import PROVIDER_TYPES
@@ -15,6 +18,11 @@ def target(
         name=type_name, type=type_name, base_url=base_url or kind.base_url or "http://local/v1"
     )
     return Target(provider, kind, model, "main", secret, UpstreamTimeouts())
+
+
+async def no_files(urls: Sequence[str]) -> Mapping[str, Fetched]:
+    """For an adapter that has nothing to fetch."""
+    raise AssertionError(f"nothing should be fetched: {urls}")
 
 
 def json_body(text: str) -> JsonBody:

@@ -10,7 +10,7 @@ import errno
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -22,6 +22,7 @@ from aiohttp.resolver import ThreadedResolver
 from services.gateway.providers.chat.images import Fetched, media_type_of
 from services.gateway.providers.errors import BadRequest
 from services.gateway.upstream.port import USER_AGENT
+from shared.errors import FinOpsError
 
 MAX_BYTES: Final = 20 * 1_048_576
 """Of one request, all its addresses together."""
@@ -35,6 +36,12 @@ _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Allowed = Callable[[Address], bool]
+
+
+class NotFetched(FinOpsError):
+    """What an address holds could not be had; the message says why."""
+
+    code = "not_fetched"
 
 
 class _Refused(Exception):
@@ -86,21 +93,29 @@ class Fetcher:
         )
 
     async def fetch(self, urls: Iterable[str]) -> Mapping[str, Fetched]:
-        """What each address holds. Raises BadRequest when one of them cannot be had."""
+        """What each address in a client's request holds. Raises BadRequest when one of them cannot be had."""
         wanted = list(dict.fromkeys(urls))
         if len(wanted) > MAX_ADDRESSES:
             raise BadRequest(f"A request may name {MAX_ADDRESSES} addresses at most.", param="messages")
+        try:
+            return await self.files(wanted)
+        except NotFetched as error:
+            reason = f"An address in the request cannot be fetched: {error}"
+            raise BadRequest(reason, param="messages") from error
+
+    async def files(self, wanted: Sequence[str]) -> Mapping[str, Fetched]:
+        """What each of these addresses holds, whoever named them. Raises NotFetched when one of them cannot be had."""
         left = _Allowance(self._max_bytes)
         try:
             async with asyncio.timeout(self._timeout_s), asyncio.TaskGroup() as group:
                 tasks = {url: group.create_task(self._one(url, left)) for url in wanted}
         except TimeoutError as error:
-            raise _problem("They took too long.") from error
+            raise NotFetched("They took too long.") from error
         except ExceptionGroup as group_error:
             # The first that failed ended the others.
             reason = group_error.exceptions[0]
             if isinstance(reason, _Refused):
-                raise _problem(str(reason)) from group_error
+                raise NotFetched(str(reason)) from group_error
             raise
         return {url: task.result() for url, task in tasks.items()}
 
@@ -164,7 +179,3 @@ def _check(url: str) -> None:
 
 def _shown(url: str) -> str:
     return url if len(url) <= SHOWN_CHARS else url[:SHOWN_CHARS] + "..."
-
-
-def _problem(reason: str) -> BadRequest:
-    return BadRequest(f"An address in the request cannot be fetched: {reason}", param="messages")

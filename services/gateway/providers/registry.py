@@ -10,6 +10,7 @@ from services.gateway.providers.bedrock.adapter import BedrockAdapter
 from services.gateway.providers.cohere.adapter import CohereAdapter
 from services.gateway.providers.gemini.adapter import GeminiAdapter
 from services.gateway.providers.huggingface.adapter import HuggingFaceAdapter
+from services.gateway.providers.huggingface.talk import FetchFiles
 from services.gateway.providers.mistral.adapter import MistralAdapter
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.port import Adapter
@@ -38,7 +39,10 @@ class Channels:
         azure: UpstreamClient,
         aws: UpstreamClient,
         vertex: UpstreamClient,
+        huggingface: UpstreamClient,
+        files: FetchFiles,
     ) -> None:
+        """`files` fetches what providers' models made, wherever it lies."""
         openai = OpenAIAdapter()
         self._by_wire: Mapping[Wire, Channel] = MappingProxyType(
             {
@@ -48,7 +52,7 @@ class Channels:
                 "azure": Channel(AzureAdapter(), azure),
                 "bedrock": Channel(BedrockAdapter(), aws),
                 "cohere": Channel(CohereAdapter(), network),
-                "huggingface": Channel(HuggingFaceAdapter(), network),
+                "huggingface": Channel(HuggingFaceAdapter(files), huggingface),
                 "mistral": Channel(MistralAdapter(), network),
                 "replicate": Channel(ReplicateAdapter(), network),
                 "gemini": Channel(GeminiAdapter(), network),

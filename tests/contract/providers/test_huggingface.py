@@ -17,7 +17,8 @@ from huggingface_hub.errors import HfHubHTTPError, UnknownError
 from huggingface_hub.inference._generated import _async_client as generated
 
 from tests.support.eventually import eventually
-from tests.support.providers.huggingface import HEARD, INFERENCE, SOUND, FakeRouter, running_router
+from tests.support.providers.huggingface import INFERENCE, FakeRouter, running_router
+from tests.support.providers.inference import HEARD, SOUND
 from tests.support.providers.script import REFUSAL, Call, Turn
 from tests.support.upstream.answers import PIXEL
 

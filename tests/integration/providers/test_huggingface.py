@@ -15,7 +15,8 @@ import pytest
 from shared.governance.model import PriceOverride
 from tests.support.gateway import RunningGateway, running_gateway
 from tests.support.providers.houses import known_to_gateways, running_house
-from tests.support.providers.huggingface import HEARD, SOUND, FakeRouter
+from tests.support.providers.huggingface import FakeRouter
+from tests.support.providers.inference import HEARD, SOUND
 from tests.support.providers.script import Turn
 from tests.support.upstream.answers import PIXEL
 

@@ -9,6 +9,7 @@ import huggingface_hub
 import msgspec
 
 from tests.support.gateway import served
+from tests.support.providers.inference import HEARD, JSON, SOUND, FakeProviders, reply
 from tests.support.providers.openai_wire import FakeOpenAI
 from tests.support.providers.quirks import QUIRKS, Quirks
 from tests.support.providers.script import Document
@@ -17,9 +18,6 @@ from tests.support.upstream.answers import PIXEL
 from tests.support.upstream.app import Receive, Scope, Send
 
 INFERENCE: Final = "/hf-inference/models/"
-JSON: Final = "application/json"
-HEARD: Final = " Good morning."
-SOUND: Final = b"fLaC" + bytes(40)
 _FINGERPRINT: Final = {"system_fingerprint": "3.3.4-sha-1"}
 
 
@@ -27,16 +25,24 @@ _FINGERPRINT: Final = {"system_fingerprint": "3.3.4-sha-1"}
 class FakeRouter(FakeOpenAI):
     """See FakeOpenAI. Each model is listed with the inference providers that serve it."""
 
+    key: str = "hf_wire-key"
     quirks: Quirks = field(default_factory=lambda: QUIRKS["huggingface"])
     models: tuple[str, ...] = ("openai/gpt-oss-120b",)
     inferred: list[tuple[str, Any]] = field(default_factory=list)
     """Path and body, from JSON where it is JSON, of what was asked of its own inference."""
     inferred_kinds: list[str] = field(default_factory=list)
     """The content types of the same."""
+    others: FakeProviders = field(init=False)
+    """The other inference providers, and the hub."""
+
+    def __post_init__(self) -> None:
+        self.others = FakeProviders(self.key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(INFERENCE):
             await self._infer(scope, receive, send)
+        elif self.others.serves(scope["path"]):
+            await self.others(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -76,25 +82,25 @@ class FakeRouter(FakeOpenAI):
         path, kind = scope["path"], headers.get("content-type", "")
         asked: Any = msgspec.json.decode(raw) if kind == JSON else raw
         if headers.get("authorization") != f"Bearer {self.key}":
-            await _send(send, 401, JSON, b'{"error":"Invalid username or password."}')
+            await reply(send, 401, JSON, b'{"error":"Invalid username or password."}')
             return
         self.inferred.append((path, asked))
         self.inferred_kinds.append(kind)
         if self.turn.fault:
-            await _send(send, 503, JSON, b'{"error":"Model is overloaded"}')
+            await reply(send, 503, JSON, b'{"error":"Model is overloaded"}')
         elif "whisper" in path:
             heard = {"text": HEARD}
             refuse(huggingface_hub.AutomaticSpeechRecognitionOutput, heard)
-            await _send(send, 200, JSON, msgspec.json.encode(heard))
+            await reply(send, 200, JSON, msgspec.json.encode(heard))
         elif "kokoro" in path:
-            await _send(send, 200, "audio/flac", SOUND)
+            await reply(send, 200, "audio/flac", SOUND)
         elif path.endswith("/pipeline/feature-extraction"):
             inputs = asked["inputs"]
             count = 1 if isinstance(inputs, str) else len(inputs)
             vectors = [[0.5, -1.0, float(index)] for index in range(count)]
-            await _send(send, 200, JSON, msgspec.json.encode(vectors))
+            await reply(send, 200, JSON, msgspec.json.encode(vectors))
         else:
-            await _send(send, 200, "image/png", PIXEL)
+            await reply(send, 200, "image/png", PIXEL)
 
 
 @asynccontextmanager
@@ -102,6 +108,7 @@ async def running_router() -> AsyncIterator[tuple[FakeRouter, str]]:
     """The fake on a free port, and the base URL of its chat."""
     fake = FakeRouter()
     async with served(fake) as url:
+        fake.others.url = url
         yield fake, f"{url}/v1"
 
 
@@ -120,9 +127,3 @@ def _plain_logprobs(logprobs: Any) -> Document:
             {name: value for name, value in one.items() if name != "bytes"} for one in logprobs["content"]
         ]
     }
-
-
-async def _send(send: Send, status: int, kind: str, body: bytes) -> None:
-    headers = [(b"content-type", kind.encode()), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -17,9 +17,18 @@ from tests.support.providers.mistral import FakeMistral
 from tests.support.providers.openai_wire import FakeOpenAI
 from tests.support.providers.quirks import QUIRKS
 from tests.support.providers.script import Document
+from tests.support.targets import no_files
 
 _nobody = DemoClient()
-_channels = Channels(network=_nobody, demo=_nobody, azure=_nobody, aws=_nobody, vertex=_nobody)
+_channels = Channels(
+    network=_nobody,
+    demo=_nobody,
+    azure=_nobody,
+    aws=_nobody,
+    vertex=_nobody,
+    huggingface=_nobody,
+    files=no_files,
+)
 _OPTIONS: Final = {
     "vertex": {"project": "acme-1", "location": "europe-west4"},
     "bedrock": {"region": "eu-west-1"},

@@ -12,10 +12,11 @@ from services.gateway.providers.chat.text_completion import TextWriter, as_chat,
 from services.gateway.providers.chat.translate import TranslatedRelay
 from services.gateway.providers.errors import Unsupported, UpstreamError
 from services.gateway.providers.inbound import InboundRelay
+from services.gateway.providers.jobs import Leaver
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
 from services.gateway.providers.replicate.answer import read_pictures, read_said
-from services.gateway.providers.replicate.predictions import Leaver, followed, until_finished
+from services.gateway.providers.replicate.predictions import followed, until_finished
 from services.gateway.providers.replicate.request import chat_input, picture_input
 from services.gateway.providers.replicate.stream import ReplicateStream
 from services.gateway.providers.wire_errors import error_from_answer, unreadable_answer

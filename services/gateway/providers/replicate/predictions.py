@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from services.gateway.providers.jobs import CANCEL_S, FIRST_POLL_S, Leaver, polled
 from services.gateway.providers.port import Converse
 from services.gateway.providers.replicate.wire import Prediction, prediction_decoder
 from services.gateway.upstream.port import (
@@ -18,20 +19,10 @@ from services.gateway.upstream.port import (
     UpstreamFault,
     UpstreamRequest,
     UpstreamResponse,
-    UpstreamTimedOut,
 )
 from services.gateway.upstream.whole import WholeResponse
-from shared.telemetry import get_logger
 
-log = get_logger(__name__)
-
-FIRST_POLL_S: Final = 0.25
-LONGEST_POLL_S: Final = 2.0
 SETTLING_POLLS: Final = 4
-MAX_POLL_FAILURES: Final = 5
-"""In a row, before a prediction is given up."""
-CANCEL_S: Final = 10.0
-_PASSING: Final = (408, 429)
 _OF_CREATION: Final = frozenset({"prefer", "cancel-after", "content-type"})
 MAX_PREDICTION_BYTES: Final = 64 * 1_048_576
 MAX_FILE_BYTES: Final = 32 * 1_048_576
@@ -39,49 +30,6 @@ _DOMAIN: Final = ".replicate.com"
 _FILES: Final = re.compile(r"https://(?:[a-z0-9-]+\.)*replicate\.delivery/")
 PREDICTION_EVENT: Final = b"prediction"
 """The name of the event that the gateway adds to the end of a stream: the finished prediction."""
-
-
-class Leaver:
-    """Cancels predictions that nobody waits for any more: whoever leaves one running goes on paying for it."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def leave(self, client: UpstreamClient, request: UpstreamRequest) -> None:
-        """Send this request, which cancels a prediction, without waiting for its answer."""
-        self._keep(asyncio.create_task(_cancelled(client, request), name="cancel-prediction"))
-
-    def leave_made(self, making: "asyncio.Task[Prediction | UpstreamResponse]", talk: "_Talk") -> None:
-        """Cancel the prediction that is being made, as soon as its name is known."""
-        self._keep(asyncio.create_task(_cancelled_when_made(making, talk), name="cancel-prediction"))
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def _cancelled(client: UpstreamClient, request: UpstreamRequest) -> None:
-    try:
-        response = await client.send(request)
-        try:
-            if response.status >= 400:
-                log.warning("prediction_not_cancelled", url=request.url, status=response.status)
-            await response.drain(CANCEL_S)
-        finally:
-            response.close()
-    except UpstreamFault as fault:
-        log.warning("prediction_not_cancelled", url=request.url, reason=str(fault))
-
-
-async def _cancelled_when_made(making: "asyncio.Task[Prediction | UpstreamResponse]", talk: "_Talk") -> None:
-    try:
-        made = await making
-    except UpstreamFault:
-        return  # it was not made, or nobody knows its name
-    if not isinstance(made, Prediction):
-        made.close()
-    elif made.running:
-        talk.leave(made.id)
 
 
 def until_finished(predictions_url: str, leaver: Leaver, *, fetch_files: bool) -> Converse:
@@ -133,7 +81,7 @@ class _Talk:
         try:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
-            self._leaver.leave_made(making, self)
+            self._leaver.leave_made(making, self._leave_made)
             raise
 
     async def finished(self) -> Prediction | UpstreamResponse:
@@ -144,36 +92,17 @@ class _Talk:
         """The finished prediction. Whatever else ends the waiting ends the prediction too."""
         id, finished = made.id, False
         try:
-            asked = await self._polled(made)
+            asked = await polled(
+                made,
+                lambda: self.looked_up(id),
+                deadline=self._deadline,
+                total_s=self._request.timeouts.total,
+            )
             finished = isinstance(asked, Prediction)
             return asked
         finally:
             if not finished:
                 self.leave(id)
-
-    async def _polled(self, made: Prediction) -> Prediction | UpstreamResponse:
-        """A look-up that fails is repeated: the prediction goes on, and another would be paid for as well."""
-        wait_s, failures = FIRST_POLL_S, 0
-        while made.running:
-            if asyncio.get_running_loop().time() + wait_s >= self._deadline:
-                raise UpstreamTimedOut("total", self._request.timeouts.total)
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, LONGEST_POLL_S)
-            try:
-                asked = await self.looked_up(made.id)
-            except UpstreamFault:
-                failures += 1
-                if failures > MAX_POLL_FAILURES:
-                    raise
-                continue
-            if isinstance(asked, Prediction):
-                made, failures = asked, 0
-                continue
-            failures += 1
-            if failures > MAX_POLL_FAILURES or not (asked.status >= 500 or asked.status in _PASSING):
-                return asked
-            asked.close()
-        return made
 
     async def stream_of(self, made: Prediction, address: str) -> UpstreamResponse:
         headers = {"accept": "text/event-stream", "cache-control": "no-store"}
@@ -210,6 +139,12 @@ class _Talk:
         timeouts = replace(self._request.timeouts, first_byte=CANCEL_S, total=CANCEL_S)
         request = replace(self._about(f"{self._url}/{id}/cancel"), method="POST", timeouts=timeouts)
         self._leaver.leave(self._client, request)
+
+    def _leave_made(self, made: Prediction | UpstreamResponse) -> None:
+        if not isinstance(made, Prediction):
+            made.close()
+        elif made.running:
+            self.leave(made.id)
 
     def _about(self, url: str) -> UpstreamRequest:
         headers = {name: value for name, value in self._request.headers.items() if name not in _OF_CREATION}
