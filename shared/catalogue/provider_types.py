@@ -71,6 +71,8 @@ class ProviderType:
     """Options that stand in the query of every call."""
     static_models: tuple[str, ...] = ()
     """The models where it has no such list, else those to assume while the list is not known."""
+    unlisted_models: tuple[str, ...] = ()
+    """The models that it has beside those in its list."""
     model_wire_form: Literal["plain", "suffixed"] = "plain"
     """`suffixed`: our `{inference_provider}/{org}/{model}` is sent as `{org}/{model}:{inference_provider}`."""
 
@@ -187,7 +189,7 @@ _TYPES: Final = (
             ("project", ("GOOGLE_CLOUD_PROJECT",)),
             ("location", ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION")),
         ),
-        lists_models=False,
+        lists_all=False,
         static_models=(
             "gemini-3.8-flash",
             "gemini-3.1-pro-preview",
@@ -200,6 +202,7 @@ _TYPES: Final = (
             "imagen-4.0-generate-001",
             "semantic-ranker-default-004",
         ),
+        unlisted_models=("semantic-ranker-default-004",),
     ),
     ProviderType(
         "cohere",

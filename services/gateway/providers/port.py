@@ -194,3 +194,12 @@ class ListsInParts(Protocol):
     ) -> UpstreamRequest | None:
         """The request for the next part of the list, after this answer to the last one; None: that was all."""
         ...
+
+
+@runtime_checkable
+class HasSeveralLists(Protocol):
+    """An adapter whose provider keeps its models in several lists, of which a credential may see some and not others."""
+
+    def models_requests(self, target: Target) -> tuple[UpstreamRequest, ...]:
+        """The first request for each list; `models_request` gives one of them."""
+        ...

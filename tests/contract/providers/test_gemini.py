@@ -102,6 +102,22 @@ async def test_the_sdk_reads_embeddings_pictures_and_models(fake: tuple[FakeGoog
     assert {"models/gemini-2.5-flash", "models/aqa"} <= set(listed)
 
 
+async def test_the_sdk_lists_the_models_of_vertex(vertex: tuple[FakeGoogle, Any]) -> None:
+    listed = [model async for model in await vertex[1].list(config={"query_base": True, "page_size": 2})]
+
+    assert [model.name for model in listed] == [one["name"] for one in vertex[0].garden.models["google"]]
+    assert listed[1].version == "default"
+    assert len(vertex[0].lists) == 4
+
+
+async def test_the_sdk_raises_what_the_model_garden_refuses(vertex: tuple[FakeGoogle, Any]) -> None:
+    vertex[0].garden.closed.add("google")
+
+    with pytest.raises(errors.ClientError) as caught:
+        await vertex[1].list(config={"query_base": True})
+    assert (caught.value.code, caught.value.status) == (403, "PERMISSION_DENIED")
+
+
 @pytest.mark.parametrize(
     ("prompt", "code", "name"),
     [

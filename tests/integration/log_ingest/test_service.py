@@ -128,7 +128,10 @@ async def test_poison_is_set_aside_with_its_origin_and_the_rest_is_stored(tmp_pa
         await listed(client, 1)
 
         async def counted() -> bool:
-            return 'finops_log_ingest_dead_letters_total{step="decode"} 1.0' in (await client.get("/metrics")).text
+            return (
+                'finops_log_ingest_dead_letters_total{step="decode"} 1.0'
+                in (await client.get("/metrics")).text
+            )
 
         await eventually(counted)
         set_aside = sum((await log.end_offsets(DEAD_LETTERS)).values())

@@ -32,6 +32,7 @@ from tests.support.providers.gemini_pieces import (
     plain,
     said,
 )
+from tests.support.providers.model_garden import ModelGarden, publisher_in
 from tests.support.providers.script import REFUSAL, Turn
 from tests.support.upstream.answers import answer_document, stream_pieces
 from tests.support.upstream.directives import Directives, read_directives
@@ -66,6 +67,11 @@ class FakeGoogle:
     expires_in: int = 3600
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """A client went away from a stream that stalled."""
+    garden: ModelGarden = field(default_factory=ModelGarden)
+    payers: list[str] = field(default_factory=list)
+    """The project that each request for models names to be charged; empty where it names none."""
+    lists: list[str] = field(default_factory=list)
+    """The addresses of the requests for models."""
 
     def play(self, turn: Turn) -> None:
         self.turn = turn
@@ -80,11 +86,19 @@ class FakeGoogle:
         if path == "/token":
             await self._token(send)
             return
-        self.paths.append(path)
+        if scope["method"] == "GET":
+            self.lists.append(f"{path}?{scope['query_string'].decode()}")
+        else:
+            self.paths.append(path)
         if (refusal := self._refusal(path, headers)) is not None:
             await _json(send, refusal[0], refusal[1])
         elif scope["method"] == "GET":
-            await _json(send, 200, _listed(parse_qs(scope["query_string"].decode())))
+            self.payers.append(headers.get("x-goog-user-project", ""))
+            query = parse_qs(scope["query_string"].decode())
+            if (publisher := publisher_in(path)) is not None:
+                await _json(send, *self.garden.page(publisher, query))
+            else:
+                await _json(send, 200, _listed(query))
         else:
             body = json.loads(raw)
             self.bodies.append(body)
@@ -100,8 +114,9 @@ class FakeGoogle:
         await _json(send, 200, answer)
 
     def _refusal(self, path: str, headers: dict[str, str]) -> tuple[int, Any] | None:
-        if "/projects/" in path:
-            if headers.get("authorization", "").removeprefix("Bearer ") in self.tokens:
+        token = headers.get("authorization", "").removeprefix("Bearer ")
+        if "/projects/" in path or (token and publisher_in(path) is not None):
+            if token in self.tokens:
                 return None
             return 401, status(401, "Request had invalid authentication credentials.", "UNAUTHENTICATED")
         if headers.get("x-goog-api-key") == KEY:
