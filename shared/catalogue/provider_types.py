@@ -78,6 +78,7 @@ class ProviderType:
 
 
 _CHAT: Final[frozenset[Endpoint]] = frozenset({"chat.completions"})
+_COUNTED: Final[frozenset[Endpoint]] = frozenset({"messages.count_tokens"})
 _TEXT: Final[frozenset[Endpoint]] = _CHAT | {"completions"}
 _TEXT_AND_EMBEDDINGS: Final[frozenset[Endpoint]] = _TEXT | {"embeddings"}
 _ALL: Final[frozenset[Endpoint]] = _TEXT_AND_EMBEDDINGS | {
@@ -166,7 +167,9 @@ _TYPES: Final = (
         "bedrock",
         "https://bedrock-runtime.{region}.amazonaws.com",
         ("AWS_BEARER_TOKEN_BEDROCK",),
-        _CHAT | {"embeddings", "images.generations", "images.edits", "images.variations", "rerank"},
+        _CHAT
+        | _COUNTED
+        | {"embeddings", "images.generations", "images.edits", "images.variations", "rerank"},
         auth="optional_bearer",
         option_env_vars=(("region", ("AWS_REGION", "AWS_DEFAULT_REGION")),),
         lists_all=False,
@@ -176,14 +179,16 @@ _TYPES: Final = (
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        _CHAT | {"embeddings", "images.generations", "images.edits", "audio.speech", "audio.transcriptions"},
+        _CHAT
+        | _COUNTED
+        | {"embeddings", "images.generations", "images.edits", "audio.speech", "audio.transcriptions"},
     ),
     ProviderType(
         "vertex",
         "vertex",
         "https://aiplatform.googleapis.com",
         ("GOOGLE_APPLICATION_CREDENTIALS",),
-        _CHAT | {"embeddings", "images.generations", "images.edits", "rerank"},
+        _CHAT | _COUNTED | {"embeddings", "images.generations", "images.edits", "rerank"},
         auth="optional_bearer",
         option_env_vars=(
             ("project", ("GOOGLE_CLOUD_PROJECT",)),

@@ -34,6 +34,7 @@ SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 API_KEY = "ABSKQmVkcm9ja0FQSUtleS1leGFtcGxl"
 STATIC = f"{ACCESS_KEY}:{SECRET_KEY}"
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+UNCOUNTED = "The provided model doesn't support counting tokens."
 USAGE = {"inputTokens": 20, "outputTokens": 5, "totalTokens": 25}
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, "
@@ -146,6 +147,11 @@ class FakeBedrock:
             await _whole(send, b"\x00\x00\x00\x20garbage that is no frame and no JSON at all")
         elif name == "InvokeModel":
             await _whole(send, reply.body, reply.headers)
+        elif name == "CountTokens" and not _is_counted(params["modelId"]):
+            await _fail(send, 400, "ValidationException", UNCOUNTED)
+        elif name == "CountTokens":
+            count = {"inputTokens": reply.usage["inputTokens"]}
+            await _json(send, json_of(operation(service, name).output_shape, count))
         elif name == "Rerank":
             await _json(send, json_of(operation(service, name).output_shape, _ranking(params)))
         elif name == "Converse":
@@ -286,8 +292,18 @@ def _operation_of(path: str) -> tuple[str, str]:
     if path == "/rerank":
         return "Rerank", "bedrock-agent-runtime"
     action = path.rpartition("/")[2]
-    names = {"converse": "Converse", "converse-stream": "ConverseStream", "invoke": "InvokeModel"}
+    names = {
+        "converse": "Converse",
+        "converse-stream": "ConverseStream",
+        "invoke": "InvokeModel",
+        "count-tokens": "CountTokens",
+    }
     return names[action], "bedrock-runtime"
+
+
+def _is_counted(model: str) -> bool:
+    """Claude, by its own name: no profile of it, and nobody else."""
+    return model.rpartition("foundation-model/")[2].startswith("anthropic.")
 
 
 def _checked(service: str, name: str, path: str, body: bytes) -> tuple[dict[str, Any], str]:

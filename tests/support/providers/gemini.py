@@ -20,6 +20,13 @@ from starlette.types import Receive, Scope, Send
 
 from tests.support.gateway import served
 from tests.support.providers import anthropic
+from tests.support.providers.gemini_counts import (
+    CLAUDES_COUNTER,
+    check_count,
+    claudes_count,
+    counted,
+    uncounted,
+)
 from tests.support.providers.gemini_pieces import (
     SIGNATURE as SIGNATURE,
 )
@@ -40,14 +47,14 @@ from tests.support.upstream.directives import Directives, read_directives
 KEY: Final = "AIza-fake"
 PNG: Final = b"\x89PNG\r\n\x1a\n fake"
 MODELS: Final = {
-    "gemini-3-pro-preview": ["generateContent"],
+    "gemini-3-pro-preview": ["generateContent", "countTokens"],
     "gemini-2.5-flash": ["generateContent", "countTokens"],
-    "gemini-2.5-flash-image": ["generateContent"],
+    "gemini-2.5-flash-image": ["generateContent", "countTokens"],
     "gemini-2.5-flash-preview-tts": ["generateContent"],
     "gemini-embedding-001": ["embedContent"],
     "imagen-4.0-generate-001": ["predict"],
     "aqa": ["generateAnswer"],
-    "gemini-2.5-pro": ["generateContent"],
+    "gemini-2.5-pro": ["generateContent", "countTokens"],
 }
 _BODY_FIELDS: Final = {
     "contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "serviceTier",
@@ -72,6 +79,8 @@ class FakeGoogle:
     """The project that each request for models names to be charged; empty where it names none."""
     lists: list[str] = field(default_factory=list)
     """The addresses of the requests for models."""
+    without_counter: set[str] = field(default_factory=set)
+    """Locations of Vertex AI where nobody counts Claude's tokens."""
 
     def play(self, turn: Turn) -> None:
         self.turn = turn
@@ -131,10 +140,16 @@ class FakeGoogle:
         if orders.status != 200:
             await _failure(send, orders)
             return
+        if path.endswith(f"/{CLAUDES_COUNTER}:rawPredict"):
+            await _json(send, *claudes_count(body, path, self.without_counter))
+            return
         if (other := _other_publishers(path, body, orders)) is not None:
             await _send(send, 200, *other)
             return
         try:
+            if method == "countTokens" and (unknown := uncounted(path, MODELS)) is not None:
+                await _json(send, 404, unknown)
+                return
             answers = _answers(method, path, body, orders, self.turn)
         except (ValidationError, ValueError) as error:
             await _json(send, 400, status(400, f"Invalid JSON payload: {error}", "INVALID_ARGUMENT"))
@@ -231,6 +246,9 @@ def _answers(
         return [plain(one) for one in responses]
     if method == "rank":
         return [_ranked(body)]
+    if method == "countTokens":
+        check_count(path, body, checked)
+        return [counted(orders.prompt)]
     if method == "predict":
         if "prompt" in body["instances"][0]:
             types.GenerateImagesConfig(

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from services.gateway.providers.bedrock.answer import read_converse
+from services.gateway.providers.bedrock.counting import ACTION, cannot_count, count_question, read_count
 from services.gateway.providers.bedrock.embeddings import (
     TAKEN,
     TOKEN_HEADER,
@@ -27,8 +28,8 @@ from services.gateway.providers.errors import Unsupported, UpstreamError
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import (
-    Adapter,
     Answer,
+    CountsTokens,
     ListsInParts,
     Prepared,
     Relay,
@@ -90,6 +91,17 @@ class BedrockAdapter:
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return error_from_response(status, headers, body)
 
+    def count_request(self, target: Target, chat: JsonBody) -> Prepared | None:
+        place, body, dropped = count_question(target, chat)
+        request = _post(target, place, place.model_url(ACTION), msgspec.json.encode(body))
+        return Prepared(request, streams=False, dropped=dropped)
+
+    def read_count(self, answer: bytes) -> int:
+        return read_count(answer)
+
+    def cannot_count(self, target: Target, error: UpstreamError) -> bool:
+        return cannot_count(target, error)
+
     def models_request(self, target: Target) -> UpstreamRequest | None:
         return _list(target, MODELS_PATH)
 
@@ -134,6 +146,6 @@ def _unsupported(operation: Operation, target: Target) -> Unsupported:
     )
 
 
-def proves_port(adapter: BedrockAdapter) -> tuple[Adapter, ListsInParts]:
+def proves_port(adapter: BedrockAdapter) -> tuple[CountsTokens, ListsInParts]:
     """Makes the type checker prove that the adapter fits its ports."""
     return adapter, adapter

@@ -30,8 +30,8 @@ from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import adjust, left_over
 from services.gateway.providers.port import (
-    Adapter,
     Answer,
+    CountsTokens,
     HasSeveralLists,
     ListsInParts,
     Prepared,
@@ -42,6 +42,7 @@ from services.gateway.providers.port import (
 from services.gateway.providers.rerank import TAKEN as RANKING_TAKEN
 from services.gateway.providers.several import prepared
 from services.gateway.providers.token_client import with_token
+from services.gateway.providers.vertex.counting import cannot_count, count_question, read_count
 from services.gateway.providers.vertex.location import Place, place_of, root_of
 from services.gateway.providers.vertex.models import PUBLISHERS, following_url, list_path, read_models
 from services.gateway.providers.vertex.ranking import ranking_body, ranking_url, read_ranking
@@ -88,6 +89,22 @@ class VertexAdapter:
         if format_of(body) == "anthropic":
             return error_from_messages(status, headers, body)
         return error_of_answer(status, headers, body)
+
+    def count_request(self, target: Target, chat: JsonBody) -> Prepared | None:
+        place = place_of(target, by_api_key=_is_api_key(target.secret))
+        question = count_question(place, target, chat)
+        if question is None:
+            return None
+        url, wire, dropped = question
+        body = msgspec.json.encode(wire)
+        request = UpstreamRequest("POST", url, _headers(target), body, target.timeouts)
+        return Prepared(_authorised(request, target.secret), streams=False, dropped=dropped)
+
+    def read_count(self, answer: bytes) -> int:
+        return read_count(answer)
+
+    def cannot_count(self, target: Target, error: UpstreamError) -> bool:
+        return cannot_count(target, error)
 
     def models_request(self, target: Target) -> UpstreamRequest | None:
         return self.models_requests(target)[0]
@@ -195,6 +212,6 @@ def _is_api_key(secret: str) -> bool:
     return bool(secret) and not is_path and not secret.startswith(("{", _ACCESS_TOKEN))
 
 
-def proves_port(adapter: VertexAdapter) -> tuple[Adapter, ListsInParts, HasSeveralLists]:
+def proves_port(adapter: VertexAdapter) -> tuple[CountsTokens, ListsInParts, HasSeveralLists]:
     """Makes the type checker prove that the adapter fits its ports."""
     return adapter, adapter, adapter
