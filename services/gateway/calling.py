@@ -29,6 +29,7 @@ from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
+from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import NOTHING_FETCHED, Target
 from services.gateway.retry_budget import RetryBudget
 from services.gateway.sending import Sender
@@ -145,7 +146,7 @@ class Caller:
     def broke_off(self, exchange: Exchange, trip: Trip, failure: Failure) -> None:
         """The answer ended in a failure that nobody can make good: the client has got some of it, or it was paid for."""
         self._sender.amend(exchange, trip.call, failure)
-        self._blame(trip.call, failure)
+        self._blame(exchange, trip.call, failure)
 
     async def _build(
         self,
@@ -209,7 +210,7 @@ class Caller:
     async def _go_on(self, exchange: Exchange, trip: Trip, failure: Failure) -> None:
         """Make ready the next call. Raises ClientError with the failure when there is none to make."""
         call, why = trip.call, blame(failure)
-        self._blame(call, failure)
+        self._blame(exchange, call, failure)
         trip.tried.add(call.credential)
         if why == "request" or len(exchange.attempts) >= MAX_ATTEMPTS:
             raise client_error(failure, call.route.provider.name) from failure
@@ -269,8 +270,12 @@ class Caller:
             return True
         return False
 
-    def _blame(self, call: Call, failure: Failure) -> None:
+    def _blame(self, exchange: Exchange, call: Call, failure: Failure) -> None:
         route, retry_after_s = call.route, retry_after_of(failure)
+        if exchange.operation is Operation.COUNT_TOKENS:
+            # Counts have limits and permissions of their own: what fails here says nothing of what is counted.
+            self._circuits.left(route.provider, call.credential, route.model, self._now())
+            return
         self._circuits.failed(
             route.provider, call.credential, route.model, blame(failure), self._now(), retry_after_s
         )

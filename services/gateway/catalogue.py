@@ -250,7 +250,10 @@ def _first(own: float | None, default: float) -> float:
 
 def _known_models(provider: Provider, lists: Lists) -> tuple[str, ...] | None:
     """All models of a provider; None when nobody can say, so that any name is passed on to it."""
-    return provider.models if provider.models is not None else lists.get(provider.name)
+    if provider.models is not None:
+        return provider.models
+    listed = lists.get(provider.name)
+    return None if listed is None else (*listed, *PROVIDER_TYPES[provider.type].unlisted_models)
 
 
 def _names_all(provider: Provider, models: tuple[str, ...]) -> bool:

@@ -13,7 +13,7 @@ from services.gateway.catalogue import Lists, timeouts_of
 from services.gateway.credentials import Chosen, Credentials
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.errors import UpstreamError
-from services.gateway.providers.port import Adapter, ListsInParts, Target
+from services.gateway.providers.port import Adapter, HasSeveralLists, ListsInParts, Target
 from services.gateway.upstream.port import UpstreamClient, UpstreamRequest
 from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType
 from shared.errors import FinOpsError
@@ -30,7 +30,8 @@ RETRY_S: Final = 15.0
 MAX_LIST_BYTES: Final = 16 * 1_048_576
 MAX_PARTS: Final = 20
 _NOT_FOR_US: Final = frozenset({401, 403, 404})
-"""A further part of a list that is refused with one of these is left out: the credential may not see it."""
+"""A further part of a list, or one of several lists, that is refused with one of these is left out: the credential
+may not see it."""
 
 
 @dataclass(slots=True)
@@ -178,17 +179,37 @@ class ModelDiscovery:
         times = timeouts_of(provider, self._settings)
         times = replace(times, first_byte=min(times.first_byte, ASK_TIMEOUT_S), total=ASK_TIMEOUT_S)
         target = Target(provider, kind, "", chosen.name, chosen.secret, times)
-        request = adapter.models_request(target)
-        if request is None:
+        if isinstance(adapter, HasSeveralLists):
+            requests = adapter.models_requests(target)
+        elif (only := adapter.models_request(target)) is not None:
+            requests = (only,)
+        else:
             return tuple(kind.static_models)
+        found: list[str] = []
+        refusal: UpstreamError | None = None
+        for request in requests:
+            try:
+                found += await self._list(target, adapter, request)
+            except UpstreamError as error:
+                if error.status not in _NOT_FOR_US:
+                    raise
+                refusal = error
+        if refusal is not None:
+            if not found:
+                raise refusal
+            _cut(provider, refusal)
+        return tuple(dict.fromkeys(found))
+
+    async def _list(self, target: Target, adapter: Adapter, request: UpstreamRequest) -> list[str]:
+        """One list, to its end."""
         found: list[str] = []
         for _ in range(MAX_PARTS):
             try:
-                answer = await self._answer(kind, adapter, request)
+                answer = await self._answer(target.type, adapter, request)
             except UpstreamError as error:
                 if not found or error.status not in _NOT_FOR_US:
                     raise
-                log.warning("model_list_not_whole", provider=provider.name, reason=str(error))
+                _cut(target.provider, error)
                 break
             found += adapter.read_models(answer)
             following = (
@@ -199,7 +220,7 @@ class ModelDiscovery:
             if following is None:
                 break
             request = following
-        return tuple(dict.fromkeys(found))
+        return found
 
     async def _answer(self, kind: ProviderType, adapter: Adapter, request: UpstreamRequest) -> bytes:
         response = await self._clients(kind).send(request)
@@ -210,6 +231,10 @@ class ModelDiscovery:
             return answer
         finally:
             response.close()
+
+
+def _cut(provider: Provider, refusal: UpstreamError) -> None:
+    log.warning("model_list_not_whole", provider=provider.name, reason=str(refusal))
 
 
 def _look_up(provider_type: str, models: Sequence[str]) -> None:

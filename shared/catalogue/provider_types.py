@@ -71,11 +71,14 @@ class ProviderType:
     """Options that stand in the query of every call."""
     static_models: tuple[str, ...] = ()
     """The models where it has no such list, else those to assume while the list is not known."""
+    unlisted_models: tuple[str, ...] = ()
+    """The models that it has beside those in its list."""
     model_wire_form: Literal["plain", "suffixed"] = "plain"
     """`suffixed`: our `{inference_provider}/{org}/{model}` is sent as `{org}/{model}:{inference_provider}`."""
 
 
 _CHAT: Final[frozenset[Endpoint]] = frozenset({"chat.completions"})
+_COUNTED: Final[frozenset[Endpoint]] = frozenset({"messages.count_tokens"})
 _TEXT: Final[frozenset[Endpoint]] = _CHAT | {"completions"}
 _TEXT_AND_EMBEDDINGS: Final[frozenset[Endpoint]] = _TEXT | {"embeddings"}
 _ALL: Final[frozenset[Endpoint]] = _TEXT_AND_EMBEDDINGS | {
@@ -164,7 +167,9 @@ _TYPES: Final = (
         "bedrock",
         "https://bedrock-runtime.{region}.amazonaws.com",
         ("AWS_BEARER_TOKEN_BEDROCK",),
-        _TEXT_AND_EMBEDDINGS | {"images.generations", "images.edits", "images.variations", "rerank"},
+        _TEXT_AND_EMBEDDINGS
+        | _COUNTED
+        | {"images.generations", "images.edits", "images.variations", "rerank"},
         auth="optional_bearer",
         option_env_vars=(("region", ("AWS_REGION", "AWS_DEFAULT_REGION")),),
         lists_all=False,
@@ -174,7 +179,9 @@ _TYPES: Final = (
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        _CHAT | {"embeddings", "images.generations", "images.edits", "audio.speech", "audio.transcriptions"},
+        _CHAT
+        | _COUNTED
+        | {"embeddings", "images.generations", "images.edits", "audio.speech", "audio.transcriptions"},
     ),
     ProviderType(
         "vertex",
@@ -182,6 +189,7 @@ _TYPES: Final = (
         "https://aiplatform.googleapis.com",
         ("GOOGLE_APPLICATION_CREDENTIALS",),
         _CHAT
+        | _COUNTED
         | {
             "embeddings",
             "images.generations",
@@ -195,7 +203,7 @@ _TYPES: Final = (
             ("project", ("GOOGLE_CLOUD_PROJECT",)),
             ("location", ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION")),
         ),
-        lists_models=False,
+        lists_all=False,
         static_models=(
             "gemini-3.8-flash",
             "gemini-3.1-pro-preview",
@@ -208,6 +216,7 @@ _TYPES: Final = (
             "imagen-4.0-generate-001",
             "semantic-ranker-default-004",
         ),
+        unlisted_models=("semantic-ranker-default-004",),
     ),
     ProviderType(
         "cohere",

@@ -69,6 +69,8 @@ _transcript: Final = msgspec.json.Decoder(_Transcript)
 
 def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
     """What the request itself will use, before it is sent: prompt tokens, images asked for, characters, audio."""
+    if operation is Operation.COUNT_TOKENS:
+        return Tokens()  # nobody charges for a count
     if isinstance(body, MultipartBody):
         return _estimate_form(operation, body)
     if operation is Operation.EMBEDDINGS:

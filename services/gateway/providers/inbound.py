@@ -251,8 +251,7 @@ class InboundAdapter:
             prepared = self._adapter.build(Operation.CHAT, target, chat)
         except BadRequest as error:
             raise self._in_own_words(error) from error
-        dropped = {*map(self._own_name, prepared.dropped), *self._inbound.dropped(self._body)}
-        return msgspec.structs.replace(prepared, dropped=tuple(sorted(dropped)))
+        return msgspec.structs.replace(prepared, dropped=self._dropped(prepared))
 
     def read_answer(
         self, operation: Operation, body: ParsedBody, headers: Mapping[str, str], answer: bytes
@@ -286,6 +285,10 @@ class InboundAdapter:
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
         return self._adapter.read_models(answer)
+
+    def _dropped(self, prepared: Prepared) -> tuple[str, ...]:
+        """What was left out on the whole way, as the client calls it."""
+        return tuple(sorted({*map(self._own_name, prepared.dropped), *self._inbound.dropped(self._body)}))
 
     def _in_own_words(self, error: BadRequest) -> BadRequest:
         """An error about the chat request, of which the client knows nothing."""

@@ -11,8 +11,10 @@ from services.gateway.providers.azure.claude import OPERATIONS as CLAUDES_OPERAT
 from services.gateway.providers.azure.claude import AzureClaudeAdapter, is_claude
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.inbound import ErrorFormat, Inbound, InboundAdapter
-from services.gateway.providers.messages.format import CountAdapter, MessagesFormat
+from services.gateway.providers.messages.counting import CountAdapter, EstimateAdapter
+from services.gateway.providers.messages.format import MessagesFormat
 from services.gateway.providers.operations import Operation
+from services.gateway.providers.port import CountsTokens
 from services.gateway.providers.responses.format import ResponsesFormat
 from services.gateway.providers.sse import DONE_EVENT, event
 from shared.catalogue.provider_types import ProviderType, is_ones_own
@@ -60,15 +62,20 @@ def route_for(route: Route, operation: Operation, body: ParsedBody) -> Route:
     inbound = INBOUNDS.get(operation)
     if inbound is None and operation is not Operation.COUNT_TOKENS:
         return route
-    if speaks(route.provider, route.type, operation, route.model) or not isinstance(body, JsonBody):
+    if not isinstance(body, JsonBody):
+        return route
+    if inbound is None and isinstance(route.adapter, CountsTokens):
+        return replace(route, adapter=CountAdapter(route.adapter, body))
+    if speaks(route.provider, route.type, operation, route.model):
         return route
     if inbound is None:
-        return replace(route, adapter=CountAdapter(route.adapter))
+        return replace(route, adapter=EstimateAdapter(route.adapter))
     return replace(route, adapter=InboundAdapter(route.adapter, inbound, body))
 
 
 def speaks(provider: Provider, kind: ProviderType, operation: Operation, model: str = "") -> bool:
-    """Whether a provider answers this operation of a model's itself.
+    """Whether a provider answers this operation of a model's itself, in the client's format unless its adapter
+    CountsTokens.
 
     A server of type openai at another address is somebody's own, of which only chat completions can be expected.
     At Azure Claude speaks Anthropic's format and everybody else OpenAI's.

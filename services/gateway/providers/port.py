@@ -16,7 +16,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
-from services.gateway.providers.body import ParsedBody
+from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.operations import Operation
@@ -193,4 +193,33 @@ class ListsInParts(Protocol):
         self, target: Target, asked: UpstreamRequest, answer: bytes
     ) -> UpstreamRequest | None:
         """The request for the next part of the list, after this answer to the last one; None: that was all."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Adapter, Protocol):
+    """An adapter whose provider counts the tokens of a chat without answering it, of some of its models at least."""
+
+    def count_request(self, target: Target, chat: JsonBody) -> Prepared | None:
+        """What asks how many tokens the request of this chat has; None where this model has no such call.
+
+        Raises BadRequest, as `build` does for the chat itself.
+        """
+        ...
+
+    def read_count(self, answer: bytes) -> int:
+        """The tokens in the answer to `count_request`. Raises UpstreamError when it is something else."""
+        ...
+
+    def cannot_count(self, target: Target, error: UpstreamError) -> bool:
+        """Whether this error says that no count is to be had here of this model, and nothing of the request."""
+        ...
+
+
+@runtime_checkable
+class HasSeveralLists(Protocol):
+    """An adapter whose provider keeps its models in several lists, of which a credential may see some and not others."""
+
+    def models_requests(self, target: Target) -> tuple[UpstreamRequest, ...]:
+        """The first request for each list; `models_request` gives one of them."""
         ...

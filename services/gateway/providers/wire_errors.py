@@ -15,6 +15,7 @@ LONGEST_WAIT_S: Final = 30 * 86_400.0
 """A longer pause is a mistake of the server's."""
 _RETRYABLE: Final = frozenset({401, 402, 403, 408, 409, 425, 429})
 _UNKNOWN_STATUS: Final = 502
+_NO_ADDRESS: Final = frozenset({404, 405, 501})
 
 
 def error_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
@@ -84,6 +85,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if until is None or now is None:
         return None
     return min(max(0.0, (until - now).total_seconds()), LONGEST_WAIT_S)
+
+
+def knows_no_address(error: UpstreamError) -> bool:
+    """Whether what answered does not have the address at all, which it tells in no words of the provider's."""
+    return error.status in _NO_ADDRESS and not error.upstream_code
 
 
 def stream_cut() -> UpstreamError:

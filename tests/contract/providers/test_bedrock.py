@@ -106,6 +106,21 @@ async def test_a_wrong_signature_is_refused() -> None:
         runtime.close()
 
 
+async def test_a_count_of_tokens() -> None:
+    asked = {"converse": {"messages": MESSAGES, "system": [{"text": "Be brief."}]}}
+    async with running_bedrock() as (fake, url):
+        runtime = client(url)
+
+        counted = await asyncio.to_thread(runtime.count_tokens, modelId=CLAUDE, input=asked)
+        for uncounted in (f"eu.{CLAUDE}", "amazon.nova-pro-v1:0"):
+            with pytest.raises(runtime.exceptions.ValidationException, match="support counting tokens"):
+                await asyncio.to_thread(runtime.count_tokens, modelId=uncounted, input=asked)
+
+        runtime.close()
+    assert counted["inputTokens"] == USAGE["inputTokens"]
+    assert fake.asked[0].params == {"modelId": CLAUDE, "input": asked}
+
+
 async def test_the_list_of_models() -> None:
     arn = f"arn:aws:bedrock:us-east-1::foundation-model/{CLAUDE}"
     async with running_bedrock() as (fake, url):

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anthropic
 import httpx
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from google.oauth2.credentials import Credentials
 from services.gateway.providers.chat.request import ChatRequest
 from services.gateway.providers.gemini.request import chat_body
 from tests.support.providers.gemini import KEY, PNG, SIGNATURE, FakeGoogle, running_google
+from tests.support.providers.gemini_counts import CLAUDES_COUNT
 
 MODEL = "gemini-2.5-flash"
 TOKEN = "ya29.the-sdks-own"
@@ -100,6 +102,62 @@ async def test_the_sdk_reads_embeddings_pictures_and_models(fake: tuple[FakeGoog
 
     listed = [model.name async for model in await fake[1].list()]
     assert {"models/gemini-2.5-flash", "models/aqa"} <= set(listed)
+
+
+@pytest.mark.parametrize("platform", ["gemini", "vertex"])
+async def test_the_sdk_reads_a_count(
+    fake: tuple[FakeGoogle, Any], vertex: tuple[FakeGoogle, Any], platform: str
+) -> None:
+    app, models = fake if platform == "gemini" else vertex
+    config = _sdk_config()
+    counted = types.CountTokensConfig(system_instruction=config.system_instruction, tools=config.tools)
+
+    found = await models.count_tokens(
+        model=MODEL,
+        contents="Hi mock(prompt=42)",
+        config=counted if platform == "vertex" else None,
+    )
+
+    assert found.total_tokens == 42
+    assert app.paths[-1].endswith(f"/models/{MODEL}:countTokens")
+
+
+async def test_the_sdk_is_told_what_nobody_counts(fake: tuple[FakeGoogle, Any]) -> None:
+    with pytest.raises(errors.ClientError) as caught:
+        await fake[1].count_tokens(model="aqa", contents="Hi")
+    assert caught.value.code == 404 and "is not supported for countTokens" in str(caught.value)
+
+
+async def test_anthropics_sdk_reads_a_count_of_vertex() -> None:
+    async with running_google() as (app, url):
+        app.tokens.append(TOKEN)
+        async with anthropic.AsyncAnthropicVertex(
+            base_url=f"{url}/v1", region="us-east5", project_id="acme-1", access_token=TOKEN, max_retries=0
+        ) as client:
+            asked: Any = {"messages": [{"role": "user", "content": "Hi"}], "system": "Be brief."}
+            found = await client.messages.count_tokens(model="claude-opus-5", **asked)
+            assert found.input_tokens == CLAUDES_COUNT
+            with pytest.raises(anthropic.BadRequestError, match="not supported for token counting"):
+                await client.messages.count_tokens(model="claude-opus-5@default", **asked)
+            app.without_counter = {"us-east5"}
+            with pytest.raises(anthropic.NotFoundError):
+                await client.messages.count_tokens(model="claude-opus-5", **asked)
+
+
+async def test_the_sdk_lists_the_models_of_vertex(vertex: tuple[FakeGoogle, Any]) -> None:
+    listed = [model async for model in await vertex[1].list(config={"query_base": True, "page_size": 2})]
+
+    assert [model.name for model in listed] == [one["name"] for one in vertex[0].garden.models["google"]]
+    assert listed[1].version == "default"
+    assert len(vertex[0].lists) == 4
+
+
+async def test_the_sdk_raises_what_the_model_garden_refuses(vertex: tuple[FakeGoogle, Any]) -> None:
+    vertex[0].garden.closed.add("google")
+
+    with pytest.raises(errors.ClientError) as caught:
+        await vertex[1].list(config={"query_base": True})
+    assert (caught.value.code, caught.value.status) == (403, "PERMISSION_DENIED")
 
 
 @pytest.mark.parametrize(

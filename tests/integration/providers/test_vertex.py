@@ -30,6 +30,14 @@ PRICE = PriceOverride(
     model=FLASH, input_per_million_nanos=1_000_000_000, output_per_million_nanos=2_000_000_000
 )
 PROJECT, REGION = "acme-1", "europe-west4"
+CLAUDE = "claude-sonnet-4-5@20250929"
+MISTRAL = "mistral-small-2503"
+LLAMA = "meta/llama-4-maverick-17b-128e-instruct-maas"
+MODELS = (
+    "gemini-2.5-flash", CLAUDE, MISTRAL, LLAMA, "text-embedding-005", "gemini-embedding-2", "imagen-4.0-generate-001",
+    "semantic-ranker-default-004",
+)  # fmt: skip
+"""Configured, so that nothing but the requests of a test is asked of the fake."""
 TOKEN = "ya29.the-sdks-own"
 
 
@@ -72,6 +80,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             name="vertex",
             type="vertex",
             base_url=url,
+            models=MODELS,
             credentials=(Credential(name="main", env="VERTEX_TEST_KEY"),),
             options={"location": REGION},
         )
@@ -170,7 +179,7 @@ async def test_gemini_is_asked_as_googles_sdk_asks(stage: Stage, stream: bool) -
 @pytest.mark.parametrize("stream", [False, True])
 async def test_claude_is_asked_as_anthropics_sdk_asks(stage: Stage, stream: bool) -> None:
     stage.fake.tokens.append(TOKEN)
-    model = "claude-sonnet-4-5@20250929"
+    model = CLAUDE
     async with anthropic.AsyncAnthropicVertex(
         base_url=f"{stage.url}/v1", region=REGION, project_id=PROJECT, access_token=TOKEN
     ) as theirs:
@@ -199,7 +208,7 @@ async def test_claude_is_asked_as_anthropics_sdk_asks(stage: Stage, stream: bool
 @pytest.mark.parametrize("stream", [False, True])
 async def test_mistral_is_asked_as_its_sdk_asks(stage: Stage, stream: bool) -> None:
     stage.fake.tokens.append(TOKEN)
-    model = "mistral-small-2503"
+    model = MISTRAL
     theirs = MistralGCP(project_id=PROJECT, region=REGION, access_token=TOKEN, server_url=stage.url)
     messages: Any = [{"role": "user", "content": "mock(completion=2)"}]
     if stream:
@@ -220,7 +229,7 @@ async def test_mistral_is_asked_as_its_sdk_asks(stage: Stage, stream: bool) -> N
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_others_are_asked_in_openais_format(stage: Stage, stream: bool) -> None:
-    model = "meta/llama-4-maverick-17b-128e-instruct-maas"
+    model = LLAMA
     answer = await stage.ask("mock(completion=2)", f"vertex/{model}", stream=stream)
     if stream:
         assert [chunk async for chunk in answer][-1].choices[0].finish_reason == "stop"

@@ -37,6 +37,7 @@ SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 API_KEY = "ABSKQmVkcm9ja0FQSUtleS1leGFtcGxl"
 STATIC = f"{ACCESS_KEY}:{SECRET_KEY}"
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+UNCOUNTED = "The provided model doesn't support counting tokens."
 USAGE = {"inputTokens": 20, "outputTokens": 5, "totalTokens": 25}
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, "
@@ -167,6 +168,11 @@ class FakeBedrock:
             else:
                 body, counts = bedrock_text.whole(self._model(params), reply.saying)
                 await _whole(send, body, counts | reply.headers)
+        elif name == "CountTokens" and not _is_counted(params["modelId"]):
+            await _fail(send, 400, "ValidationException", UNCOUNTED)
+        elif name == "CountTokens":
+            count = {"inputTokens": reply.usage["inputTokens"]}
+            await _json(send, json_of(operation(service, name).output_shape, count))
         elif name == "Rerank":
             await _json(send, json_of(operation(service, name).output_shape, _ranking(params)))
         elif name == "Converse":
@@ -328,8 +334,14 @@ def _operation_of(path: str) -> tuple[str, str]:
         "converse-stream": "ConverseStream",
         "invoke": "InvokeModel",
         "invoke-with-response-stream": "InvokeModelWithResponseStream",
+        "count-tokens": "CountTokens",
     }
     return names[action], "bedrock-runtime"
+
+
+def _is_counted(model: str) -> bool:
+    """Claude, by its own name: no profile of it, and nobody else."""
+    return model.rpartition("foundation-model/")[2].startswith("anthropic.")
 
 
 def _checked(

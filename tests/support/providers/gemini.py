@@ -20,6 +20,13 @@ from starlette.types import Receive, Scope, Send
 
 from tests.support.gateway import served
 from tests.support.providers import anthropic
+from tests.support.providers.gemini_counts import (
+    CLAUDES_COUNTER,
+    check_count,
+    claudes_count,
+    counted,
+    uncounted,
+)
 from tests.support.providers.gemini_pieces import (
     SIGNATURE as SIGNATURE,
 )
@@ -32,6 +39,7 @@ from tests.support.providers.gemini_pieces import (
     plain,
     said,
 )
+from tests.support.providers.model_garden import ModelGarden, publisher_in
 from tests.support.providers.script import REFUSAL, Turn
 from tests.support.upstream.answers import answer_document, stream_pieces
 from tests.support.upstream.directives import Directives, read_directives
@@ -39,14 +47,14 @@ from tests.support.upstream.directives import Directives, read_directives
 KEY: Final = "AIza-fake"
 PNG: Final = b"\x89PNG\r\n\x1a\n fake"
 MODELS: Final = {
-    "gemini-3-pro-preview": ["generateContent"],
+    "gemini-3-pro-preview": ["generateContent", "countTokens"],
     "gemini-2.5-flash": ["generateContent", "countTokens"],
-    "gemini-2.5-flash-image": ["generateContent"],
+    "gemini-2.5-flash-image": ["generateContent", "countTokens"],
     "gemini-2.5-flash-preview-tts": ["generateContent"],
     "gemini-embedding-001": ["embedContent"],
     "imagen-4.0-generate-001": ["predict"],
     "aqa": ["generateAnswer"],
-    "gemini-2.5-pro": ["generateContent"],
+    "gemini-2.5-pro": ["generateContent", "countTokens"],
 }
 _BODY_FIELDS: Final = {
     "contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "serviceTier",
@@ -66,6 +74,13 @@ class FakeGoogle:
     expires_in: int = 3600
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """A client went away from a stream that stalled."""
+    garden: ModelGarden = field(default_factory=ModelGarden)
+    payers: list[str] = field(default_factory=list)
+    """The project that each request for models names to be charged; empty where it names none."""
+    lists: list[str] = field(default_factory=list)
+    """The addresses of the requests for models."""
+    without_counter: set[str] = field(default_factory=set)
+    """Locations of Vertex AI where nobody counts Claude's tokens."""
 
     def play(self, turn: Turn) -> None:
         self.turn = turn
@@ -80,11 +95,19 @@ class FakeGoogle:
         if path == "/token":
             await self._token(send)
             return
-        self.paths.append(path)
+        if scope["method"] == "GET":
+            self.lists.append(f"{path}?{scope['query_string'].decode()}")
+        else:
+            self.paths.append(path)
         if (refusal := self._refusal(path, headers)) is not None:
             await _json(send, refusal[0], refusal[1])
         elif scope["method"] == "GET":
-            await _json(send, 200, _listed(parse_qs(scope["query_string"].decode())))
+            self.payers.append(headers.get("x-goog-user-project", ""))
+            query = parse_qs(scope["query_string"].decode())
+            if (publisher := publisher_in(path)) is not None:
+                await _json(send, *self.garden.page(publisher, query))
+            else:
+                await _json(send, 200, _listed(query))
         else:
             body = json.loads(raw)
             self.bodies.append(body)
@@ -100,8 +123,9 @@ class FakeGoogle:
         await _json(send, 200, answer)
 
     def _refusal(self, path: str, headers: dict[str, str]) -> tuple[int, Any] | None:
-        if "/projects/" in path:
-            if headers.get("authorization", "").removeprefix("Bearer ") in self.tokens:
+        token = headers.get("authorization", "").removeprefix("Bearer ")
+        if "/projects/" in path or (token and publisher_in(path) is not None):
+            if token in self.tokens:
                 return None
             return 401, status(401, "Request had invalid authentication credentials.", "UNAUTHENTICATED")
         if headers.get("x-goog-api-key") == KEY:
@@ -116,10 +140,16 @@ class FakeGoogle:
         if orders.status != 200:
             await _failure(send, orders)
             return
+        if path.endswith(f"/{CLAUDES_COUNTER}:rawPredict"):
+            await _json(send, *claudes_count(body, path, self.without_counter))
+            return
         if (other := _other_publishers(path, body, orders)) is not None:
             await _send(send, 200, *other)
             return
         try:
+            if method == "countTokens" and (unknown := uncounted(path, MODELS)) is not None:
+                await _json(send, 404, unknown)
+                return
             answers = _answers(method, path, body, orders, self.turn)
         except (ValidationError, ValueError) as error:
             await _json(send, 400, status(400, f"Invalid JSON payload: {error}", "INVALID_ARGUMENT"))
@@ -216,6 +246,9 @@ def _answers(
         return [plain(one) for one in responses]
     if method == "rank":
         return [_ranked(body)]
+    if method == "countTokens":
+        check_count(path, body, checked)
+        return [counted(orders.prompt)]
     if method == "predict":
         if "prompt" in body["instances"][0]:
             types.GenerateImagesConfig(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,6 +13,7 @@ from services.gateway.upstream.port import UpstreamRequest, UpstreamTimeouts
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Credential, Provider
 from tests.support.providers import anthropic, aws_model, cohere, gemini
+from tests.support.providers.gemini_counts import CLAUDES_COUNTER, check_count, claudes_count
 from tests.support.providers.houses import MODELS
 from tests.support.providers.mistral import FakeMistral
 from tests.support.providers.openai_wire import FakeOpenAI
@@ -73,11 +75,19 @@ def _anthropic(request: UpstreamRequest, body: Document) -> None:
 
 
 def _google(request: UpstreamRequest, body: Document) -> None:
-    gemini.checked(body)
+    path = urlsplit(request.url).path
+    if path.endswith(f"/{CLAUDES_COUNTER}:rawPredict"):
+        status, said = claudes_count(body, path, ())
+        assert status == 200 or "is not supported for token counting" in said["error"]["message"], said
+    elif path.endswith(":countTokens"):
+        check_count(path, body, gemini.checked)
+    else:
+        gemini.checked(body)
 
 
 def _bedrock(request: UpstreamRequest, body: Document) -> None:
-    name = "ConverseStream" if request.url.endswith("converse-stream") else "Converse"
+    action = request.url.rpartition("/")[2]
+    name = {"converse-stream": "ConverseStream", "count-tokens": "CountTokens"}.get(action, "Converse")
     shape = aws_model.operation("bedrock-runtime", name).input_shape
     params = aws_model.params_of(shape, body) | {"modelId": "m"}
     wrong = aws_model.problems(shape, params) or "; ".join(aws_model.unknown_members(shape, params))

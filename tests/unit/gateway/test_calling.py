@@ -300,6 +300,31 @@ async def test_a_candidate_that_would_answer_in_another_way_is_passed_over() -> 
     assert (await world.caller.open(exchange, trip)).route.name == "r/m"
 
 
+class Counting(OpenAIAdapter):
+    """Counts tokens, by whatever it is asked."""
+
+    def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
+        return super().build(Operation.CHAT, target, body)
+
+
+@pytest.mark.parametrize("failure", [401, 403, (429, 60.0), 500, UpstreamBroken("x", answered=True)])
+async def test_a_count_that_fails_keeps_nobody_from_what_was_to_be_counted(failure: Told) -> None:
+    world = World(provider("p", "one"))
+    world.providers.tell("p/one", failure)
+    (route,) = world.candidates.of(KEY, "p/m", ())
+
+    for _ in range(PROVIDER.threshold):
+        exchange = world.exchange()
+        exchange.operation = Operation.COUNT_TOKENS
+        trip = await world.caller.begin(exchange, [replace(route, adapter=Counting())], BODY)
+        with pytest.raises(ClientError):
+            await world.caller.open(exchange, trip)
+
+    assert world.circuits.all_closed
+    world.providers.tell("p/one", 200)
+    assert (await world.ask("p/m")).route.name == "p/m"
+
+
 FAULTS: Sequence[Told] = (
     200, 400, 401, 402, 403, 404, 408, 429, 500, 503, (429, 0.5), (503, 10.0), (429, 1000.0),
     UpstreamConnectFailed("x"), UpstreamBroken("x", answered=True), UpstreamTimedOut("first_byte", 1.0),

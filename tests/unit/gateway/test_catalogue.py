@@ -120,6 +120,16 @@ def test_a_type_without_a_list_shows_the_models_it_is_known_for() -> None:
     assert found(index, "p/sonar-of-tomorrow") == "p > sonar-of-tomorrow"
 
 
+def test_what_no_list_of_a_provider_has_stays_known_beside_it() -> None:
+    vertex = provider("v", listed=False, kind="vertex")
+    known = index_of(vertex, lists={"v": ("gemini-4",)})
+
+    assert [one.model for one in known.listed] == ["gemini-4", "semantic-ranker-default-004"]
+    assert found(known, "v/gemini-of-tomorrow") == "v > gemini-of-tomorrow"
+    assert "gemini-2.5-pro" in [one.model for one in index_of(vertex).listed]
+    assert [one.model for one in index_of(provider("v", "mine", kind="vertex")).listed] == ["mine"]
+
+
 def test_the_public_object_of_a_model_has_no_field_with_a_meaning_to_chat_clients() -> None:
     fields = set(Models.__init__.__globals__["ModelObject"].__struct_fields__)
 

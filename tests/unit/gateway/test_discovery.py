@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 
 from services.gateway.credentials import Credentials
 from services.gateway.discovery import MAX_PARTS, ModelDiscovery
@@ -82,6 +83,13 @@ class Pages(OpenAIAdapter):
     ) -> UpstreamRequest | None:
         number = int(asked.url.removeprefix("http://page").removesuffix("/")) + 1
         return None if b"last" in answer else UpstreamRequest("GET", f"http://page{number}/", {})
+
+
+class Houses(OpenAIAdapter):
+    """Asks the hosts one and two for a list each."""
+
+    def models_requests(self, target: Target) -> tuple[UpstreamRequest, ...]:
+        return UpstreamRequest("GET", "http://one/", {}), UpstreamRequest("GET", "http://two/", {})
 
 
 @asynccontextmanager
@@ -254,6 +262,36 @@ async def test_half_a_list_never_replaces_a_whole_one() -> None:
         before = len(client.asked)
         await eventually(lambda: len(client.asked) > before + 4)
         assert discovery.lists()[1] == {"p": ("m1", "last")}
+
+
+async def test_several_lists_are_one() -> None:
+    client = FakeClient()
+    client.answers |= {"one": models("m1", "m2"), "two": models("m2", "m3")}
+    async with discovering({"p": provider("p")}, client, adapter=Houses()) as discovery:
+        await eventually(lambda: discovery.lists()[1] == {"p": ("m1", "m2", "m3")})
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize(("closed", "left"), [("one", "m2"), ("two", "m1")])
+async def test_one_of_several_lists_that_the_credential_may_not_see_is_left_out(
+    closed: str, left: str, status: int
+) -> None:
+    client = FakeClient()
+    client.answers |= {"one": models("m1"), "two": models("m2")}
+    client.answers[closed] = lambda: Answer(status, b'{"error":{"message":"no"}}')
+    async with discovering({"p": provider("p")}, client, adapter=Houses()) as discovery:
+        await eventually(lambda: discovery.lists()[1] == {"p": (left,)})
+
+
+@pytest.mark.parametrize("second", [503, 403])
+async def test_several_lists_of_which_none_came_or_one_failed_are_none(second: int) -> None:
+    client = FakeClient()
+    client.answers["one"] = models("m1") if second == 503 else lambda: Answer(403, b"{}")
+    client.answers["two"] = lambda: Answer(second, b"{}")
+    async with discovering({"p": provider("p")}, client, adapter=Houses()) as discovery:
+        await eventually(lambda: client.asked.count("two") > 1)
+
+        assert discovery.lists()[1] == {}
 
 
 async def test_a_list_without_an_end_is_cut() -> None:

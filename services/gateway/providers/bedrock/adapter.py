@@ -12,6 +12,7 @@ from services.gateway.providers.bedrock.completions import (
     guardrail_headers,
     read_completion,
 )
+from services.gateway.providers.bedrock.counting import ACTION, cannot_count, count_question, read_count
 from services.gateway.providers.bedrock.embeddings import (
     TAKEN,
     TOKEN_HEADER,
@@ -36,8 +37,8 @@ from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import (
     NO_HEADERS,
-    Adapter,
     Answer,
+    CountsTokens,
     ListsInParts,
     Prepared,
     Relay,
@@ -105,6 +106,17 @@ class BedrockAdapter:
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return error_from_response(status, headers, body)
 
+    def count_request(self, target: Target, chat: JsonBody) -> Prepared | None:
+        place, body, dropped = count_question(target, chat)
+        request = _post(target, place, place.model_url(ACTION), msgspec.json.encode(body))
+        return Prepared(request, streams=False, dropped=dropped)
+
+    def read_count(self, answer: bytes) -> int:
+        return read_count(answer)
+
+    def cannot_count(self, target: Target, error: UpstreamError) -> bool:
+        return cannot_count(target, error)
+
     def models_request(self, target: Target) -> UpstreamRequest | None:
         return _list(target, MODELS_PATH)
 
@@ -163,6 +175,6 @@ def _unsupported(operation: Operation, target: Target) -> Unsupported:
     )
 
 
-def proves_port(adapter: BedrockAdapter) -> tuple[Adapter, ListsInParts]:
+def proves_port(adapter: BedrockAdapter) -> tuple[CountsTokens, ListsInParts]:
     """Makes the type checker prove that the adapter fits its ports."""
     return adapter, adapter

@@ -19,6 +19,7 @@ from services.gateway.providers.gemini.audio import (
     transcript_body,
 )
 from services.gateway.providers.gemini.contents import addresses_in
+from services.gateway.providers.gemini.counting import METHOD, gemini_count_body, not_counted, read_total
 from services.gateway.providers.gemini.embeddings import TAKEN, batch_bodies, read_embeddings
 from services.gateway.providers.gemini.errors import error_of_answer
 from services.gateway.providers.gemini.images import picture_body, read_pictures
@@ -28,8 +29,8 @@ from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.parameters import left_over
 from services.gateway.providers.port import (
-    Adapter,
     Answer,
+    CountsTokens,
     ListsInParts,
     Prepared,
     Relay,
@@ -85,6 +86,18 @@ class GeminiAdapter:
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return error_of_answer(status, headers, body)
+
+    def count_request(self, target: Target, chat: JsonBody) -> Prepared | None:
+        model, resource = target.model_on_wire, _resource(target.model_on_wire)
+        wire, dropped = chat_body(read_chat(chat), model, target.fetched)
+        body = msgspec.json.encode(gemini_count_body(resource, wire))
+        return Prepared(_post(target, resource, METHOD, body), streams=False, dropped=dropped)
+
+    def read_count(self, answer: bytes) -> int:
+        return read_total(answer)
+
+    def cannot_count(self, target: Target, error: UpstreamError) -> bool:
+        return not_counted(error)
 
     def models_request(self, target: Target) -> UpstreamRequest | None:
         url = f"{target.provider.base_url.rstrip('/')}/models?pageSize=1000"
@@ -174,6 +187,6 @@ def _resource(model: str) -> str:
     return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
 
 
-def proves_port(adapter: GeminiAdapter) -> tuple[Adapter, ListsInParts]:
+def proves_port(adapter: GeminiAdapter) -> tuple[CountsTokens, ListsInParts]:
     """Makes the type checker prove that the adapter fits its ports."""
     return adapter, adapter

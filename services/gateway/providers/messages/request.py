@@ -39,8 +39,11 @@ _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS: Final = {"xhigh": "high", "max": "high"}
 
 
-def read_messages(body: JsonBody) -> MessagesRequest:
-    """Raises BadRequest naming the place of the first thing that is wrong, or has no counterpart elsewhere."""
+def read_messages(body: JsonBody, *, counting: bool = False) -> MessagesRequest:
+    """Raises BadRequest naming the place of the first thing that is wrong, or has no counterpart elsewhere.
+
+    `counting`: only the tokens of it are asked for, so that it needs no limit on those of the answer.
+    """
     try:
         asked = _decoder.decode(body.raw_body)
     except msgspec.ValidationError as error:
@@ -50,7 +53,7 @@ def read_messages(body: JsonBody) -> MessagesRequest:
     for name, nothing in _REFUSED:
         if (raw := body.raw(name)) is not None and raw != nothing:
             raise BadRequest(f"`{name}` is Anthropic's alone: this model has none.", param=name)
-    if asked.max_tokens is None and "max_tokens" not in body:
+    if asked.max_tokens is None and "max_tokens" not in body and not counting:
         raise BadRequest("`max_tokens` is missing.", param="max_tokens")
     for at, tool in enumerate(asked.tools or ()):
         if tool.type not in (None, "custom"):
@@ -63,13 +66,14 @@ def read_messages(body: JsonBody) -> MessagesRequest:
     return asked
 
 
-def as_chat(body: JsonBody) -> JsonBody:
-    """The same request as a chat completion. Raises BadRequest naming the field."""
-    asked = read_messages(body)
-    chat: Json = {"model": asked.model, "messages": _messages(asked), "max_tokens": asked.max_tokens}
-    if asked.stream:
+def as_chat(body: JsonBody, *, counting: bool = False) -> JsonBody:
+    """The same request as a chat completion. Raises BadRequest naming the field. `counting`: see `read_messages`."""
+    asked = read_messages(body, counting=counting)
+    chat: Json = {"model": asked.model, "messages": _messages(asked)}
+    if asked.stream and not counting:
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
     for name, value in (
+        ("max_tokens", asked.max_tokens),
         ("temperature", asked.temperature),
         ("top_p", asked.top_p),
         ("stop", asked.stop_sequences or None),

@@ -2,6 +2,7 @@
 the ranking service beside it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -30,11 +31,22 @@ from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import adjust, left_over
-from services.gateway.providers.port import Adapter, Answer, Prepared, Relay, RelayOptions, Target
+from services.gateway.providers.port import (
+    Answer,
+    CountsTokens,
+    HasSeveralLists,
+    ListsInParts,
+    Prepared,
+    Relay,
+    RelayOptions,
+    Target,
+)
 from services.gateway.providers.rerank import TAKEN as RANKING_TAKEN
 from services.gateway.providers.several import prepared
 from services.gateway.providers.token_client import with_token
-from services.gateway.providers.vertex.location import Place, place_of
+from services.gateway.providers.vertex.counting import cannot_count, count_question, read_count
+from services.gateway.providers.vertex.location import Place, place_of, root_of
+from services.gateway.providers.vertex.models import PUBLISHERS, following_url, list_path, read_models
 from services.gateway.providers.vertex.ranking import ranking_body, ranking_url, read_ranking
 from services.gateway.providers.vertex.relay import VertexRelay, format_of
 from services.gateway.upstream.port import UpstreamRequest
@@ -80,11 +92,43 @@ class VertexAdapter:
             return error_from_messages(status, headers, body)
         return error_of_answer(status, headers, body)
 
+    def count_request(self, target: Target, chat: JsonBody) -> Prepared | None:
+        place = place_of(target, by_api_key=_is_api_key(target.secret))
+        question = count_question(place, target, chat)
+        if question is None:
+            return None
+        url, wire, dropped = question
+        body = msgspec.json.encode(wire)
+        request = UpstreamRequest("POST", url, _headers(target), body, target.timeouts)
+        return Prepared(_authorised(request, target.secret), streams=False, dropped=dropped)
+
+    def read_count(self, answer: bytes) -> int:
+        return read_count(answer)
+
+    def cannot_count(self, target: Target, error: UpstreamError) -> bool:
+        return cannot_count(target, error)
+
     def models_request(self, target: Target) -> UpstreamRequest | None:
-        return None  # each publisher has a list of its own, and the rest of the models has none
+        return self.models_requests(target)[0]
+
+    def models_requests(self, target: Target) -> tuple[UpstreamRequest, ...]:
+        # What an API key does not open is not worth a mention.
+        listed = PUBLISHERS[:1] if _is_api_key(target.secret) else PUBLISHERS
+        root = root_of(target)
+        requests = (
+            UpstreamRequest("GET", root + list_path(publisher), _headers(target), None, target.timeouts)
+            for publisher in listed
+        )
+        return tuple(_authorised(request, target.secret) for request in requests)
+
+    def next_models_request(
+        self, target: Target, asked: UpstreamRequest, answer: bytes
+    ) -> UpstreamRequest | None:
+        url = following_url(asked.url, answer)
+        return replace(asked, url=url) if url else None
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
-        return ()
+        return read_models(answer)
 
 
 def _built(operation: Operation, place: Place, target: Target, body: ParsedBody) -> _Built:
@@ -175,6 +219,6 @@ def _is_api_key(secret: str) -> bool:
     return bool(secret) and not is_path and not secret.startswith(("{", _ACCESS_TOKEN))
 
 
-def proves_port(adapter: VertexAdapter) -> Adapter:
-    """Makes the type checker prove that the adapter fits its port."""
-    return adapter
+def proves_port(adapter: VertexAdapter) -> tuple[CountsTokens, ListsInParts, HasSeveralLists]:
+    """Makes the type checker prove that the adapter fits its ports."""
+    return adapter, adapter, adapter

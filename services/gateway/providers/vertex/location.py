@@ -57,9 +57,8 @@ def place_of(target: Target, *, by_api_key: bool) -> Place:
     An API key knows its own project, and opens Google's models alone.
     """
     publisher, model = publisher_of(target.model_on_wire)
-    options = target.provider.options
-    location = options.get("location") or options.get("region") or DEFAULT_LOCATION
-    project = "" if by_api_key else options.get("project") or project_of(target.secret)
+    location = _location_of(target)
+    project = "" if by_api_key else target.provider.options.get("project") or project_of(target.secret)
     if by_api_key and publisher != "google":
         raise BadRequest(
             f"An API key does not open the model '{target.model}': the provider '{target.provider.name}' needs a service "
@@ -69,11 +68,18 @@ def place_of(target: Target, *, by_api_key: bool) -> Place:
         raise BadRequest(
             f"The provider '{target.provider.name}' has no project: set `options.project`. Tell your administrator."
         )
-    if not _LOCATION.fullmatch(location) or (project and not _PROJECT.fullmatch(project)):
-        raise BadRequest(f"The provider '{target.provider.name}' has a wrong project or location.")
+    if project and not _PROJECT.fullmatch(project):
+        raise _wrong_place(target)
+    return Place(publisher, model, root_of(target), project, location)
+
+
+def root_of(target: Target) -> str:
+    """The address up to the version of the API, for the target's location. Raises BadRequest when that is none."""
+    location = _location_of(target)
+    if not _LOCATION.fullmatch(location):
+        raise _wrong_place(target)
     own = target.provider.base_url.rstrip("/")
-    root = own if own != target.type.base_url.rstrip("/") else f"https://{host_of(location)}"
-    return Place(publisher, model, root, project, location)
+    return own if own != target.type.base_url.rstrip("/") else f"https://{host_of(location)}"
 
 
 def host_of(location: str) -> str:
@@ -97,3 +103,12 @@ def publisher_of(model: str) -> tuple[Publisher, str]:
     if named.isdecimal():
         return "endpoint", named
     return next((known for known, prefixes in _PREFIXES if named.startswith(prefixes)), "google"), named
+
+
+def _location_of(target: Target) -> str:
+    options = target.provider.options
+    return options.get("location") or options.get("region") or DEFAULT_LOCATION
+
+
+def _wrong_place(target: Target) -> BadRequest:
+    return BadRequest(f"The provider '{target.provider.name}' has a wrong project or location.")

@@ -353,6 +353,12 @@ def test_tools_count_and_embeddings_of_tokens_are_counted_exactly() -> None:
     assert estimate_prompt(Operation.EMBEDDINGS, json_body('{"model":"m","input":[1,2,3]}')).prompt == 3
 
 
+def test_a_count_of_tokens_uses_none() -> None:
+    body = json_body(json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello" * 100}]}))
+
+    assert estimate_prompt(Operation.COUNT_TOKENS, body) == Tokens()
+
+
 def test_a_wav_file_says_how_long_it_is() -> None:
     wav = (
         b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0"
