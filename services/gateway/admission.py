@@ -14,8 +14,9 @@ from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.recording import Recorder
 from shared.events import Charge, Tokens
 from shared.governance.admission import Refused, decide
+from shared.governance.exposure import Exposure
 from shared.governance.model import VirtualKey
-from shared.governance.reservation import CompletionEstimates
+from shared.governance.reservation import MOST_TOKENS, CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.pricing.cost import cost_nanos
 from shared.pricing.model import ModelPrice, Picture
@@ -34,12 +35,14 @@ class Admission:
     def __init__(
         self,
         view: SpendView,
+        exposure: Exposure,
         estimates: CompletionEstimates,
         recorder: Recorder,
         metrics: GatewayMetrics,
         stale_after_s: float,
     ) -> None:
         self._view = view
+        self._exposure = exposure
         self._estimates = estimates
         self._recorder = recorder
         self._metrics = metrics
@@ -52,12 +55,12 @@ class Admission:
         a field that decides about the cost is of the wrong type.
         """
         prompt = estimate_prompt(exchange.operation, body)
-        nanos = self._expected_nanos(exchange, body, prompt)
         key = exchange.key
-        charges = self._charges(key, nanos, now_ms)
+        nanos, most = self._expected_nanos(exchange, body, prompt)
+        charges = self._charges(key, nanos, most, now_ms)
         if key.budgets and self._view.age_ms(now_ms) > self._stale_after_ms:
             self._metrics.unverified.inc()
-        reservation = Reservation(nanos, charges, prompt)
+        reservation = Reservation(nanos, charges, prompt, most - nanos)
         self._recorder.start(exchange, reservation)
         return reservation
 
@@ -66,26 +69,36 @@ class Admission:
 
         Raises ClientError: budget_exceeded, budget_reserved or spend_unverifiable.
         """
-        self._charges(exchange.key, 0, exchange.incoming.received_ms)
+        self._charges(exchange.key, 0, 0, exchange.incoming.received_ms)
 
-    def _charges(self, key: VirtualKey, nanos: int, now_ms: int) -> tuple[Charge, ...]:
+    def _charges(self, key: VirtualKey, nanos: int, most: int, now_ms: int) -> tuple[Charge, ...]:
         """What the request is charged to. Raises ClientError when it may not be sent."""
-        decision = decide(self._view, key, nanos, now_ms, stale_after_ms=self._stale_after_ms)
+        decision = decide(
+            self._view,
+            key,
+            nanos,
+            now_ms,
+            most_nanos=most,
+            exposure=self._exposure,
+            stale_after_ms=self._stale_after_ms,
+        )
         if isinstance(decision, Refused):
             raise ClientError(
                 decision.code, decision.message, status=decision.status, retry_after_s=decision.retry_after_s
             )
         return decision.charges
 
-    def _expected_nanos(self, exchange: Exchange, body: ParsedBody, prompt: Tokens) -> int:
-        """What the request will probably cost at the dearest model that it may come to; 0 where no price is known."""
+    def _expected_nanos(self, exchange: Exchange, body: ParsedBody, prompt: Tokens) -> tuple[int, int]:
+        """What the request will probably cost at the dearest model that it may come to, and what it may cost at most
+        by what the client says; 0 where no price is known."""
         if len(exchange.candidates) < 2:
             return self._nanos_at(exchange, body, prompt, exchange.route, exchange.price)
         now_ms = exchange.incoming.received_ms
-        return max(
+        found = [
             self._nanos_at(exchange, body, prompt, route, route.price_at(now_ms))
             for route in exchange.candidates
-        )
+        ]
+        return max(nanos for nanos, _ in found), max(most for _, most in found)
 
     def _nanos_at(
         self,
@@ -94,18 +107,27 @@ class Admission:
         prompt: Tokens,
         route: Route | None,
         price: ModelPrice | None,
-    ) -> int:
+    ) -> tuple[int, int]:
         if price is None or route is None:
-            return 0
-        completion = spoken = 0
-        if exchange.operation in _COMPLETING:
-            completion = body.n * self._estimates.expected(exchange.key.id, route.name, body.max_tokens)
-        elif exchange.operation is Operation.SPEECH:
-            completion = spoken = spoken_tokens(prompt.characters)
-        expected = msgspec.structs.replace(prompt, completion=completion, completion_audio=spoken)
+            return 0, 0
         picture = exchange.picture if route is exchange.route else _UNHEARD_OF
-        nanos, tier = cost_nanos(price, expected, picture), price.in_tier(_requested_tier(body))
-        return nanos if tier is price else max(nanos, cost_nanos(tier, expected, picture))
+        if exchange.operation in _COMPLETING:
+            stated, n = body.max_tokens, body.n
+            expected = self._estimates.expected(exchange.key.id, route.name, stated)
+            nanos = _cost(price, body, msgspec.structs.replace(prompt, completion=expected * n), picture)
+            if stated is None or stated <= expected:
+                return nanos, nanos
+            most = msgspec.structs.replace(prompt, completion=min(stated, MOST_TOKENS) * n)
+            return nanos, max(nanos, _cost(price, body, most, picture))
+        spoken = spoken_tokens(prompt.characters) if exchange.operation is Operation.SPEECH else 0
+        read_out = msgspec.structs.replace(prompt, completion=spoken, completion_audio=spoken)
+        nanos = _cost(price, body, read_out, picture)
+        return nanos, nanos
+
+
+def _cost(price: ModelPrice, body: ParsedBody, tokens: Tokens, picture: Picture) -> int:
+    nanos, tier = cost_nanos(price, tokens, picture), price.in_tier(_requested_tier(body))
+    return nanos if tier is price else max(nanos, cost_nanos(tier, tokens, picture))
 
 
 def _requested_tier(body: ParsedBody) -> str:

@@ -46,6 +46,8 @@ class Reservation:
     charges: Sequence[Charge]
     prompt: Tokens
     """Estimated use of the request itself."""
+    exposed_nanos: int = 0
+    """What the request may cost beyond that."""
     recorded: bool = False
 
 

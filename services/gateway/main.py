@@ -40,6 +40,7 @@ from shared.eventlog.follower import Follower
 from shared.eventlog.open import open_log
 from shared.eventlog.outbox import Outbox
 from shared.eventlog.port import EventLog
+from shared.governance.exposure import Exposure
 from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.governance.state import GovernanceState
@@ -66,9 +67,12 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
         fsync_interval_s=settings.spool_fsync_interval,
     )
     view = SpendView(outbox.incarnation, log.partitions(SPEND))
+    exposure = Exposure()
     credentials = Credentials(process_environment(), unsealer(settings))
-    recorder = Recorder(outbox, view, estimates, metrics, settings, _gateway_id(settings), loop.time)
-    admission = Admission(view, estimates, recorder, metrics, settings.spend_stale_after)
+    recorder = Recorder(
+        outbox, view, exposure, estimates, metrics, settings, _gateway_id(settings), loop.time
+    )
+    admission = Admission(view, exposure, estimates, recorder, metrics, settings.spend_stale_after)
     authenticator = Authenticator(
         state, required=settings.require_virtual_key, trusted_origins=settings.cors_allowed_origins or ()
     )

@@ -18,6 +18,7 @@ from services.gateway.redaction import logged_any, logged_json, logged_size, log
 from shared.errors import RecordTooLarge, SpoolFull
 from shared.eventlog.outbox import Position
 from shared.events import AnyEvent, RequestLogged, RequestStarted, Tokens, UsageRecorded
+from shared.governance.exposure import Exposure
 from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
 from shared.settings import Settings
@@ -47,6 +48,7 @@ class Recorder:
         self,
         events: EventSink,
         view: SpendView,
+        exposure: Exposure,
         estimates: CompletionEstimates,
         metrics: GatewayMetrics,
         settings: Settings,
@@ -55,6 +57,7 @@ class Recorder:
     ) -> None:
         self._events = events
         self._view = view
+        self._exposure = exposure
         self._estimates = estimates
         self._metrics = metrics
         self._keep_bodies = settings.log_bodies
@@ -95,17 +98,23 @@ class Recorder:
             self._dropped(exchange, "spool_full", str(error))
             if key.on_unavailable == "deny":
                 raise ClientError("events_unavailable", retry_after_s=5) from error
-            exchange.reservation = reservation
+            self._hold(exchange, reservation)
             return
-        exchange.reservation = reservation
+        self._hold(exchange, reservation)
         reservation.recorded = True
         self._view.reserve(position.partition, position.seq, reservation.charges, reservation.nanos)
+
+    def _hold(self, exchange: Exchange, reservation: Reservation) -> None:
+        exchange.reservation = reservation
+        self._exposure.hold(reservation.charges, reservation.exposed_nanos)
 
     def end(self, exchange: Exchange) -> None:
         """Settle and put the end on the log. Only the first call for an exchange counts."""
         if exchange.recorded:
             return
         exchange.recorded = True
+        if exchange.reservation is not None:
+            self._exposure.release(exchange.reservation.charges, exchange.reservation.exposed_nanos)
         latency_ms = self.elapsed_ms(exchange)
         logged = self._logged(exchange, latency_ms)
         try:

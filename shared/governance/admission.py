@@ -3,6 +3,7 @@
 settled >= limit                      402 budget_exceeded   the window's money is gone
 settled + this request > limit        402 budget_exceeded   what is left is too little for this request
 settled + reserved + this > limit     429 budget_reserved   other requests hold the rest: try again
+the most that all may cost > limit    429 budget_reserved   the same, while any of them may cost more than is reserved
 spend not verifiable, key denies      503 spend_unverifiable
 """
 
@@ -15,6 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from shared.events import Charge
+from shared.governance.exposure import NO_EXPOSURE, Exposure
 from shared.governance.model import Budget, VirtualKey
 from shared.governance.money import dollars_for_people
 from shared.governance.spend_view import Spend, SpendView
@@ -61,9 +63,14 @@ def decide(
     reserve_nanos: int,
     now_ms: int,
     *,
+    most_nanos: int = 0,
+    exposure: Exposure = NO_EXPOSURE,
     stale_after_ms: int | None = None,
 ) -> Admitted | Refused:
-    """Check every budget of `key` for a request that may cost `reserve_nanos`.
+    """Check every budget of `key` for a request that will probably cost no more than `reserve_nanos`.
+
+    `most_nanos`: what it may cost at most, where that is more. `exposure`: what those that run may cost beyond what
+    is reserved for them.
 
     `stale_after_ms`: above this age of the counters a key with budgets and `on_unavailable="deny"` is refused;
     None: any age will do. The answer binds nobody: the caller writes `RequestStarted` and calls `view.reserve`
@@ -85,12 +92,16 @@ def decide(
             spend.settled_nanos + spend.reserved_nanos + reserve_nanos <= limit
             and spend.settled_nanos < limit
         ):
+            exposed = exposure.of(budget.id)
+            held = spend.reserved_nanos + exposed
+            if exposed and spend.settled_nanos + held + max(reserve_nanos, most_nanos) > limit:
+                busy = busy or _busy(key, budget, held)
             continue
         if spend.settled_nanos >= limit:
             return _used_up(view, key, budget, spend, now_ms)
         if spend.settled_nanos + reserve_nanos > limit:
             return _too_little(view, key, budget, spend, reserve_nanos, now_ms)
-        busy = busy or _busy(key, budget, spend)
+        busy = busy or _busy(key, budget, spend.reserved_nanos)
     return busy or Admitted(charges_for(key, now_ms))
 
 
@@ -155,12 +166,12 @@ def _exceeded(text: str, budget: Budget, free_ms: int | None, now_ms: int) -> Re
     )
 
 
-def _busy(key: VirtualKey, budget: Budget, spend: Spend) -> Refused:
+def _busy(key: VirtualKey, budget: Budget, held_nanos: int) -> Refused:
     return Refused(
         code="budget_reserved",
         message=(
             f"The rest of the budget of key '{key.name}' is held by requests that are still running "
-            f"({dollars_for_people(spend.reserved_nanos)} of {dollars_for_people(budget.limit_nanos)} "
+            f"({dollars_for_people(held_nanos)} of {dollars_for_people(budget.limit_nanos)} "
             f"{_span(budget)}). Please try again in a moment."
         ),
         status=429,

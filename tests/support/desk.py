@@ -16,6 +16,7 @@ from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.errors import RecordTooLarge, SpoolFull
 from shared.eventlog.outbox import Position
 from shared.events import AnyEvent, PartitionProgress, RequestLogged
+from shared.governance.exposure import Exposure
 from shared.governance.model import Budget, PriceOverride, VirtualKey
 from shared.governance.reservation import CompletionEstimates
 from shared.governance.spend_view import SpendView
@@ -61,10 +62,13 @@ class Desk:
             PartitionProgress(partition=0, epoch=1, through_offset=-1, at_ms=NOW, event_time_ms=NOW)
         )
         self.metrics = GatewayMetrics()
+        self.exposure = Exposure()
         estimates = CompletionEstimates()
         settings = Settings.load(environ)
-        self.recorder = Recorder(self.outbox, self.view, estimates, self.metrics, settings, "gw", lambda: 1.5)
-        self.admission = Admission(self.view, estimates, self.recorder, self.metrics, 60.0)
+        self.recorder = Recorder(
+            self.outbox, self.view, self.exposure, estimates, self.metrics, settings, "gw", lambda: 1.5
+        )
+        self.admission = Admission(self.view, self.exposure, estimates, self.recorder, self.metrics, 60.0)
 
     def exchange(self, key: VirtualKey, prices: Sequence[PriceOverride] = (MOCK_PRICE,)) -> Exchange:
         exchange = Exchange(incoming_of(Sent().send), key, Operation.CHAT)
