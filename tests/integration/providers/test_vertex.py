@@ -34,7 +34,7 @@ CLAUDE = "claude-sonnet-4-5@20250929"
 MISTRAL = "mistral-small-2503"
 LLAMA = "meta/llama-4-maverick-17b-128e-instruct-maas"
 MODELS = (
-    "gemini-2.5-flash", CLAUDE, MISTRAL, LLAMA, "text-embedding-005", "gemini-embedding-2", "imagen-4.0-generate-001",
+    "gemini-2.5-flash", "gemini-2.5-flash-tts", CLAUDE, MISTRAL, LLAMA, "text-embedding-005", "gemini-embedding-2", "imagen-4.0-generate-001",
     "semantic-ranker-default-004",
 )  # fmt: skip
 """Configured, so that nothing but the requests of a test is asked of the fake."""

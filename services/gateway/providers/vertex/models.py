@@ -26,7 +26,7 @@ _CALLABLE: Final[Mapping[str, tuple[re.Pattern[str], frozenset[Modality]]]] = Ma
             re.compile(
                 r"gemini-(?!.*computer-use).+|imagen-.*generate.*|(?:text|text-multilingual)-embedding-.+"
             ),
-            frozenset({"chat", "embedding", "image"}),
+            frozenset({"chat", "embedding", "image", "speech"}),
         ),
         "anthropic": (re.compile(r"claude-.+"), frozenset({"chat"})),
         "mistralai": (re.compile(r".+"), frozenset({"chat"})),
