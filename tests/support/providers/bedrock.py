@@ -26,6 +26,7 @@ from tests.support.providers.aws_model import (
     problems,
     unknown_members,
 )
+from tests.support.providers.converse_rules import wrong_in_chat
 from tests.support.providers.script import REFUSAL, RETRY_AFTER_S, Turn
 from tests.support.upstream.app import Receive, Scope, Send
 
@@ -299,7 +300,10 @@ def _checked(service: str, name: str, path: str, body: bytes) -> tuple[dict[str,
         params = params_of(shape, msgspec.json.decode(body))
         if name != "Rerank":
             params["modelId"] = model_in(path)
-    return params, problems(shape, params) or "; ".join(unknown_members(shape, params))
+    wrong = problems(shape, params) or "; ".join(unknown_members(shape, params))
+    if not wrong and name in ("Converse", "ConverseStream"):
+        wrong = wrong_in_chat(params)
+    return params, wrong
 
 
 def _ranking(params: dict[str, Any]) -> dict[str, Any]:

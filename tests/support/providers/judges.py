@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,6 +13,7 @@ from services.gateway.upstream.port import UpstreamRequest, UpstreamTimeouts
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Credential, Provider
 from tests.support.providers import anthropic, aws_model, cohere, gemini
+from tests.support.providers.converse_rules import wrong_in_chat
 from tests.support.providers.houses import MODELS
 from tests.support.providers.mistral import FakeMistral
 from tests.support.providers.openai_wire import FakeOpenAI
@@ -70,8 +72,9 @@ def _google(request: UpstreamRequest, body: Document) -> None:
 def _bedrock(request: UpstreamRequest, body: Document) -> None:
     name = "ConverseStream" if request.url.endswith("converse-stream") else "Converse"
     shape = aws_model.operation("bedrock-runtime", name).input_shape
-    params = aws_model.params_of(shape, body) | {"modelId": "m"}
+    params = aws_model.params_of(shape, body) | {"modelId": aws_model.model_in(urlsplit(request.url).path)}
     wrong = aws_model.problems(shape, params) or "; ".join(aws_model.unknown_members(shape, params))
+    wrong = wrong or wrong_in_chat(params)
     assert not wrong, wrong
 
 

@@ -84,7 +84,7 @@ def test_a_server_of_ones_own_gets_what_was_asked() -> None:
 
 
 def test_what_happens_anyway_goes_without_a_word() -> None:
-    usual = {
+    usual: dict[str, Any] = {
         "temperature": 1,
         "top_p": 1.0,
         "presence_penalty": 0,
@@ -119,7 +119,7 @@ def test_probabilities_of_a_model_that_thinks_are_refused(asked: dict[str, Any])
 def test_responses_are_asked_for_likewise(
     model: str, asked: dict[str, Any], dropped: tuple[str, ...]
 ) -> None:
-    chosen = {"temperature": 0.7, "top_p": 0.9}
+    chosen: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9}
 
     sent, left_out = built(model, operation=Operation.RESPONSES, input="hi", **chosen, **asked)
 
