@@ -66,7 +66,7 @@ def _anthropic(request: UpstreamRequest, body: Document) -> None:
 
 
 def _google(request: UpstreamRequest, body: Document) -> None:
-    gemini.checked(body)
+    gemini.check_model(request.url.rpartition("/")[2].partition(":")[0], gemini.checked(body))
 
 
 def _bedrock(request: UpstreamRequest, body: Document) -> None:

@@ -24,7 +24,7 @@ from services.gateway.providers.gemini.adapter import (
 )
 from services.gateway.providers.gemini.embeddings import TAKEN, predict_bodies, vertex_embed_bodies
 from services.gateway.providers.gemini.errors import error_of_answer
-from services.gateway.providers.gemini.images import picture_body
+from services.gateway.providers.gemini.images import picture_body, times_to_ask
 from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import adjust, left_over
@@ -102,10 +102,11 @@ def _google(operation: Operation, place: Place, target: Target, body: ParsedBody
     wire: dict[str, Any]
     if operation is Operation.CHAT and isinstance(body, JsonBody):
         wire, dropped = chat_body(read_chat(body), place.model, target.fetched)
-        method = STREAM if body.stream else GENERATE
+        method, times = STREAM if body.stream else GENERATE, 1
     else:
         method, wire, dropped = picture_body(body, place.model)
-    return place.url(method), [msgspec.json.encode(wire)], dropped
+        times = times_to_ask(body, place.model)
+    return place.url(method), [msgspec.json.encode(wire)] * times, dropped
 
 
 def _embeddings(place: Place, body: JsonBody) -> _Built:

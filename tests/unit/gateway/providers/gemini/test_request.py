@@ -16,7 +16,7 @@ from services.gateway.providers.chat.request import read_chat
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.gemini.contents import NO_SIGNATURE, addresses_in
 from services.gateway.providers.gemini.request import chat_body
-from tests.support.providers.gemini import PNG, checked
+from tests.support.providers.gemini import PNG, check_model, checked
 
 FLASH, PRO3, FLASH3 = "gemini-2.5-flash", "gemini-3-pro-preview", "gemini-3-flash"
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -28,7 +28,7 @@ def built(
 ) -> tuple[dict[str, Any], Any]:
     asked = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **fields}
     body, dropped = chat_body(read_chat(parse_json(msgspec.json.encode(asked))), model, fetched or {})
-    checked(json.loads(msgspec.json.encode(body)))
+    check_model(model, checked(json.loads(msgspec.json.encode(body))))
     return body, dropped
 
 
@@ -258,6 +258,39 @@ def test_json_with_and_without_a_schema() -> None:
         "responseMimeType": "application/json",
         "responseJsonSchema": schema,
     }
+
+
+CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}}
+FORM: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {"name": "x", "strict": True, "schema": CITY, "description": "A city."},
+}
+
+
+@pytest.mark.parametrize("asked", [{"tools": [LOOK]}, {"web_search_options": {}}])
+def test_older_models_are_told_in_words_what_they_cannot_be_held_to_beside_tools(
+    asked: dict[str, Any],
+) -> None:
+    system = {"role": "system", "content": "Be brief."}
+    user = {"role": "user", "content": "Hi"}
+
+    body, dropped = built(messages=[system, user], response_format=FORM, **asked)
+
+    brief, words = (part["text"] for part in body["systemInstruction"]["parts"])
+    assert brief == "Be brief."
+    assert " A city. " in words
+    assert json.loads(words.partition("schema:\n")[2]) == CITY
+    assert ("generationConfig" in body, dropped) == (False, ("response_format",))
+    plain, _ = built(response_format={"type": "json_object"}, **asked)
+    assert "JSON object" in plain["systemInstruction"]["parts"][0]["text"]
+
+
+def test_newer_models_are_held_to_a_schema_beside_tools_too() -> None:
+    for model in (PRO3, FLASH3, "gemini-flash-latest"):
+        body, dropped = built(model, response_format=FORM, tools=[LOOK])
+
+        assert body["generationConfig"]["responseJsonSchema"] == CITY
+        assert ("systemInstruction" in body, dropped) == (False, ())
 
 
 @pytest.mark.parametrize(
