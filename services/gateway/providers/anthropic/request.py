@@ -149,7 +149,7 @@ def _tool(tool: Tool, where: str) -> Block:
         said["description"] = function.description
     if function.strict:
         said["strict"] = True
-        said["input_schema"] = strict_schema(schema, where)
+        said["input_schema"] = strict_schema({"properties": {}, **schema}, where)
     if tool.cache_control is not None:
         said["cache_control"] = marker(tool.cache_control)
     return said

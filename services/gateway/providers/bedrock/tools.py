@@ -120,7 +120,7 @@ def _client_spec(tool: Tool, where: str, fit: Fit, *, keeps_strictly: bool) -> _
     if not keeps_strictly:
         fit.drop("strict")
         return _spec(name, description, schema)
-    kept = strict_schema({"type": "object", **schema}, f"{where}.parameters")
+    kept = strict_schema({**_ANY_OBJECT, **schema}, f"{where}.parameters")
     spec = _spec(name, description, kept)
     spec["toolSpec"]["strict"] = True
     return spec

@@ -390,7 +390,10 @@ def test_a_model_that_must_be_held_to_such_a_schema_is_not_asked(schema: Any) ->
     held = {"type": "function", "function": {"name": "b", "parameters": schema, "strict": True}}
 
     assert refused(response_format=form) == "response_format.json_schema.schema"
-    assert refused(tools=[TOOL, held]) == "tools[1].function.parameters"
+    if schema == {"type": "object"}:  # a tool that names no parameters has none
+        assert built(tools=[held])[0]["tools"][0]["input_schema"]["properties"] == {}
+    else:
+        assert refused(tools=[TOOL, held]) == "tools[1].function.parameters"
 
 
 @pytest.mark.parametrize("schema", OPEN)
