@@ -19,7 +19,7 @@ from services.gateway.streaming import StreamWriter
 from shared.events import Attempt, Charge, CostBasis, Outcome, Tokens
 from shared.governance.model import VirtualKey
 from shared.governance.money import usd_from_nanos
-from shared.pricing.cost import cost_nanos, counts_suffice
+from shared.pricing.cost import cost_nanos, counts_suffice, is_known
 from shared.pricing.model import ModelPrice, Picture
 
 ResponseKind = Literal["json", "sse", "text", "binary", "none"]
@@ -133,6 +133,8 @@ class Exchange:
         if self.price is None:
             return Cost(0, "unpriced")
         price = self.price.in_tier(usage.service_tier)
+        if not is_known(price, usage.tokens):
+            return Cost(0, "unpriced")
         if not usage.estimated and not counts_suffice(price, usage.tokens):
             return Cost(0, "unpriced")
         nanos = cost_nanos(price, usage.tokens, self.drawn(usage))

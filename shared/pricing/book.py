@@ -12,6 +12,7 @@ from shared.governance.model import PriceOverride
 from shared.pricing.genai import DATA_VERSION, Schedule, Scheduled, price_at, schedule_for
 from shared.pricing.listed import LISTS_VERSION, listed
 from shared.pricing.model import ModelPrice, rates
+from shared.pricing.sounds import with_sounds
 
 DEMO_TYPE: Final = "demo"
 MAX_REMEMBERED: Final = 8192
@@ -68,7 +69,10 @@ class PriceBook:
             return (Scheduled(demo),) if demo is not None else ()
         public = schedule_for(provider_type, model)
         if public:
-            return public
+            return tuple(
+                msgspec.structs.replace(entry, price=with_sounds(provider_type, model, entry.price))
+                for entry in public
+            )
         price = listed(provider_type, model)
         return (Scheduled(price),) if price is not None else ()
 

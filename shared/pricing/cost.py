@@ -84,6 +84,11 @@ def counts_suffice(price: ModelPrice, tokens: Tokens) -> bool:
     )
 
 
+def is_known(price: ModelPrice, tokens: Tokens) -> bool:
+    """Whether everything in these counts has a price."""
+    return not any(getattr(tokens, kind) for kind in price.unknown)
+
+
 def rates_for(price: ModelPrice, prompt_tokens: int) -> Rates:
     """The rates of the highest tier that the prompt reaches."""
     chosen = price.base

@@ -18,6 +18,7 @@ from genai_prices.data import providers as BUNDLED
 from genai_prices.data_snapshot import DataSnapshot
 
 from shared.pricing.model import ModelPrice, Rates, Tier, rates
+from shared.pricing.sounds import unknown_sounds
 
 DATA_VERSION: Final = f"genai-prices-{GENAI_VERSION}"
 DAY_MS: Final = 86_400_000
@@ -189,6 +190,16 @@ def _price(provider_id: str, info: genai.ModelInfo, price: genai.ModelPrice) -> 
     found = _convert(price, is_claude="claude" in info.id)
     if found == _convert(genai.ModelPrice()) and not _is_free(provider_id, info.id):
         return None
+    stored = _stored(price)
+    if stored.keys() & {"input_mtok", "output_mtok"}:
+        unknown = unknown_sounds(
+            provider_id,
+            info.id,
+            by_hour=found.per_audio_hour_nanos > 0,
+            heard="input_audio_mtok" in stored,
+            spoken="output_audio_mtok" in stored,
+        )
+        found = msgspec.structs.replace(found, unknown=unknown)
     if provider_id == "groq" and info.id.startswith("whisper-large-v3"):
         found = msgspec.structs.replace(found, min_audio_ms=GROQ_MIN_AUDIO_MS)
     return found
@@ -225,9 +236,7 @@ def _time_of_day_ms(at: time) -> int:
 
 
 def _convert(price: genai.ModelPrice, *, is_claude: bool = False) -> ModelPrice:
-    stored: dict[str, Decimal | genai.TieredPrices] = {
-        key: value for key, value in price.__dict__.items() if value is not None
-    }
+    stored = _stored(price)
     starts = sorted({tier.start for value in stored.values() for tier in _tiers(value)})
     return ModelPrice(
         source="genai-prices",
@@ -238,6 +247,10 @@ def _convert(price: genai.ModelPrice, *, is_claude: bool = False) -> ModelPrice:
         per_million_characters_nanos=_flat(stored, "input_mchars", 1),
         per_audio_hour_nanos=_flat(stored, "input_audio_hours", 1) or _flat(stored, "audio_hours", 1),
     )
+
+
+def _stored(price: genai.ModelPrice) -> dict[str, Decimal | genai.TieredPrices]:
+    return {key: value for key, value in price.__dict__.items() if value is not None}
 
 
 def _rates(stored: Mapping[str, Decimal | genai.TieredPrices], prompt_tokens: int, is_claude: bool) -> Rates:

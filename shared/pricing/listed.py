@@ -14,12 +14,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from shared.pricing.model import ModelPrice, rates
 from shared.pricing.pictures import PRICES as PICTURES
+from shared.pricing.sounds import RATES as SOUNDS
 
 
 def _per_search(nanos: int) -> ModelPrice:
@@ -62,13 +63,13 @@ OTHERS: Final[Mapping[str, Mapping[str, ModelPrice]]] = MappingProxyType(
 """Provider type -> model -> price."""
 
 
-def version_of(*lists: Mapping[str, Mapping[str, ModelPrice]]) -> str:
+def version_of(*lists: Mapping[str, Mapping[str, Any]]) -> str:
     """Another one whenever anything in the lists is."""
     written = msgspec.json.encode([dict(one) for one in lists], order="sorted")
     return hashlib.sha256(written).hexdigest()[:8]
 
 
-LISTS_VERSION: Final = version_of(PICTURES, OTHERS)
+LISTS_VERSION: Final = version_of(PICTURES, OTHERS, SOUNDS)
 
 _IN_PART_OF_THE_WORLD: Final = re.compile(r"^(?:us|eu|apac|jp|au|ca|us-gov|global)\.")
 

@@ -10,6 +10,8 @@ from typing import Literal
 import msgspec
 
 PriceSource = Literal["genai-prices", "override", "built-in"]
+Sound = Literal["prompt_audio", "completion_audio"]
+"""Tokens of it, as they are counted."""
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +79,8 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     per_audio_hour_nanos: int = 0
     min_audio_ms: int = 0
     """Audio is billed as at least this long."""
+    unknown: tuple[Sound, ...] = ()
+    """Sounds that cost something else than text, and nobody has said what."""
     service_tiers: Mapping[str, "ModelPrice"] = {}
     """What it costs in other tiers than the standard one, by the name that the provider's answer has for the tier."""
 

@@ -182,12 +182,6 @@ def dialect(name: str) -> Dialect:
     return DIALECTS.get(name, DIALECTS[COMPATIBLE])
 
 
-@lru_cache(maxsize=1024)
-def is_reasoning_model(model: str) -> bool:
-    """OpenAI's models that refuse `max_tokens`, fine-tuned ones included."""
-    return re.match(r"(?:ft:)?(?:gpt-[5-9]|o[1-9])", model) is not None and "-chat-latest" not in model
-
-
 _NO_EFFORT: Final = re.compile(r"grok-(?:2|3(?!-mini)|4$|4-|4\.1|4\.20(?!-multi-agent)|code|beta|vision)")
 
 

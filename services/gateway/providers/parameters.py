@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from services.gateway.providers.body import JsonBody, ParsedBody
-from services.gateway.providers.chat.effort import effort_of_budget
+from services.gateway.providers.chat.effort import effort_in, effort_of_reasoning, effort_of_thinking
 from services.gateway.providers.conversation import DEVELOPER, SYSTEM, fit_messages, fit_tools
 from services.gateway.providers.dialects import (
     COMPATIBLE,
@@ -22,22 +22,30 @@ from services.gateway.providers.dialects import (
     Fields,
     dialect,
     grok_fields,
-    is_reasoning_model,
 )
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.mistral.request import WRITTEN_OTHERWISE
 from services.gateway.providers.operations import PICTURES, Operation
 from services.gateway.providers.pictures import picture_changes
+from services.gateway.providers.reasoning_models import (
+    PROBABILITIES,
+    USUAL_SAMPLING,
+    is_reasoning_model,
+    sampling_refused,
+)
 from services.gateway.providers.usage import NO_PICTURE
 from shared.pricing.model import Picture
 
 USER_MAX_CHARS: Final = 64
 STREAM_OPTIONS: Final = b'{"include_usage":true}'
 _CHAT: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
-_OPENAIS_MODELS: Final = frozenset({"openai", "azure", COMPATIBLE})
+_OPENAIS_OWN: Final = frozenset({"openai", "azure"})
+_OPENAIS_MODELS: Final = _OPENAIS_OWN | {COMPATIBLE}
 _CHOOSE_MODELS: Final = frozenset({"openrouter", COMPATIBLE})
 """Servers that may go to other models than the one asked for, when the body says so."""
 _OTHER_MODELS: Final = ("models", "preset")
+_OF_RESPONSES: Final = frozenset({"temperature", "top_p", "top_logprobs"})
+"""What a response has of sampling."""
 _NOTHING_ASKED: Final[tuple[Any, ...]] = (None, False, 0, [], "", {})
 _USUAL: Final[Mapping[str, Any]] = MappingProxyType({"modalities": ["text"], "response_format": "json"})
 """Values of parameters that are refused otherwise: what they say happens anyway."""
@@ -59,22 +67,6 @@ class Adjusted:
         self.dropped.append(name)
 
 
-class _Reasoning(msgspec.Struct):
-    """OpenRouter's object."""
-
-    effort: str | None = None
-    max_tokens: int | None = None
-
-
-class _Thinking(msgspec.Struct):
-    """Anthropic's object."""
-
-    type: str = ""
-    budget_tokens: int | None = None
-
-
-_reasoning: Final = msgspec.json.Decoder(_Reasoning)
-_thinking: Final = msgspec.json.Decoder(_Thinking)
 _options: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -102,7 +94,15 @@ def adjust(name: str, operation: Operation, model: str, body: ParsedBody) -> Adj
         result.dropped += replaced
     else:
         _adjust_fields(spoken.others.get(operation, NOTHING), body, result)
+        if operation is Operation.RESPONSES and name in _OPENAIS_OWN and isinstance(body, JsonBody):
+            _adjust_response(model, body, result)
     return result
+
+
+def _adjust_response(model: str, body: JsonBody, result: Adjusted) -> None:
+    if is_reasoning_model(model):
+        refused = sampling_refused(model, _effort_of_response(body))
+        _leave_out_sampling(_OF_RESPONSES & refused, body, result)
 
 
 def _adjust_chat(
@@ -116,6 +116,8 @@ def _adjust_chat(
     if not spoken.reasoning_object and ("reasoning" in body or "thinking" in body):
         _say_effort(body, result, takes_effort="reasoning_effort" not in fields.drop)
     _adjust_values(spoken, body, result)
+    if reasons and name in _OPENAIS_OWN:
+        _leave_out_sampling(sampling_refused(model, _effort_of_chat(body, result)), body, result)
     _adjust_conversation(spoken, body, result, reasons=reasons)
     if name == "mistral":
         _write_otherwise(body, result)
@@ -168,7 +170,7 @@ def _rename(body: ParsedBody, old: str, new: str, result: Adjusted) -> None:
 def _say_effort(body: JsonBody, result: Adjusted, *, takes_effort: bool) -> None:
     """The objects of other formats as OpenAI's `reasoning_effort`, as far as that can say it."""
     efforts = []
-    for name, read in (("reasoning", _effort_of_reasoning), ("thinking", _effort_of_thinking)):
+    for name, read in (("reasoning", effort_of_reasoning), ("thinking", effort_of_thinking)):
         if name not in body:
             continue
         raw = body.raw(name)
@@ -184,26 +186,29 @@ def _say_effort(body: JsonBody, result: Adjusted, *, takes_effort: bool) -> None
         result.changes["reasoning_effort"] = body.encoded(efforts[0])
 
 
-def _effort_of_reasoning(raw: bytes) -> str | None:
-    try:
-        asked = _reasoning.decode(raw)
-    except msgspec.DecodeError as error:
-        raise BadRequest(
-            "`reasoning` must be an object with `effort` or `max_tokens`.", param="reasoning"
-        ) from error
-    if asked.effort is None and asked.max_tokens is not None:
-        return effort_of_budget(asked.max_tokens)
-    return asked.effort
+def _leave_out_sampling(names: frozenset[str], body: JsonBody, result: Adjusted) -> None:
+    """What says what happens anyway is left out without a word. Raises BadRequest on probabilities that are wanted."""
+    for name in sorted(body.names & names):
+        raw = body.raw(name)
+        if raw is None or msgspec.json.decode(raw) == USUAL_SAMPLING[name]:
+            result.drop.add(name)
+        elif name in PROBABILITIES:
+            raise BadRequest(f"`{name}` cannot be used with this model while it thinks.", param=name)
+        else:
+            result.leave_out(name)
 
 
-def _effort_of_thinking(raw: bytes) -> str | None:
-    try:
-        asked = _thinking.decode(raw)
-    except msgspec.DecodeError as error:
-        raise BadRequest("`thinking` must be an object with a `type`.", param="thinking") from error
-    if asked.type != "enabled" or asked.budget_tokens is None:
-        return None
-    return effort_of_budget(asked.budget_tokens)
+def _effort_of_chat(body: JsonBody, result: Adjusted) -> str | None:
+    raw = result.changes.get("reasoning_effort", body.raw("reasoning_effort"))
+    return effort_in(raw) if raw is not None else None
+
+
+def _effort_of_response(body: JsonBody) -> str | None:
+    """In the object, or as a chat has it."""
+    reasoning = body.raw("reasoning")
+    effort = effort_of_reasoning(reasoning) if reasoning is not None else None
+    raw = body.raw("reasoning_effort")
+    return effort_in(raw) if effort is None and raw is not None else effort
 
 
 def _adjust_values(spoken: Dialect, body: JsonBody, result: Adjusted) -> None:

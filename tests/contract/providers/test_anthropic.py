@@ -79,3 +79,35 @@ async def test_what_the_sdk_would_not_send_is_refused() -> None:
                 max_tokens=9,
                 messages=UNKNOWN,
             )
+
+
+OPEN: Any = {"type": "object", "properties": {"tags": {"type": "object"}}, "additionalProperties": False}
+FORCED: Any = {
+    "tools": [{"name": "look", "input_schema": {"type": "object"}}],
+    "tool_choice": {"type": "any"},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "wrong"),
+    [
+        ("claude-opus-4-6", {"output_config": {"effort": "xhigh"}}, "xhigh"),
+        (
+            "claude-opus-5",
+            {"thinking": {"type": "disabled"}, "output_config": {"effort": "max"}},
+            "thinking disabled",
+        ),
+        ("claude-haiku-4-5", {"thinking": {"type": "enabled", "budget_tokens": 2_000}}, "less than"),
+        ("claude-haiku-4-5", {"thinking": {"type": "enabled", "budget_tokens": 1_024}, **FORCED}, "forces"),
+        (
+            "claude-opus-5",
+            {"output_config": {"format": {"type": "json_schema", "schema": OPEN}}},
+            "additionalProperties",
+        ),
+        ("claude-opus-5", {"tools": [{"name": "a", "input_schema": OPEN, "strict": True}]}, "additional"),
+    ],
+)
+async def test_what_a_model_does_not_do_is_refused(model: str, asked: Any, wrong: str) -> None:
+    async with sdk() as (_, client):
+        with pytest.raises(anthropic.BadRequestError, match=wrong):
+            await client.messages.create(model=model, max_tokens=2_000, messages=ASK, **asked)

@@ -121,6 +121,29 @@ async def test_a_count_of_tokens() -> None:
     assert fake.asked[0].params == {"modelId": CLAUDE, "input": asked}
 
 
+DOCUMENT = {"document": {"format": "pdf", "name": "a", "source": {"bytes": b"%PDF-1.7"}}}
+OPEN = '{"type":"object","properties":{"tags":{"type":"object"}},"additionalProperties":false}'
+FORMAT = {"type": "json_schema", "structure": {"jsonSchema": {"schema": OPEN}}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "wrong"),
+    [
+        ({"messages": [{"role": "user", "content": [DOCUMENT]}]}, "must come with a text"),
+        ({"outputConfig": {"textFormat": FORMAT}}, "additionalProperties"),
+        ({"modelId": "anthropic.claude-opus-5", "outputConfig": {"effort": "max"}}, "thinking disabled"),
+    ],
+)
+async def test_what_the_service_refuses_although_its_shapes_allow_it(asked: Any, wrong: str) -> None:
+    async with running_bedrock() as (_, url):
+        runtime = client(url)
+
+        with pytest.raises(runtime.exceptions.ValidationException, match=wrong):
+            await asyncio.to_thread(runtime.converse, **{"modelId": CLAUDE, "messages": MESSAGES, **asked})
+
+        runtime.close()
+
+
 async def test_the_list_of_models() -> None:
     arn = f"arn:aws:bedrock:us-east-1::foundation-model/{CLAUDE}"
     async with running_bedrock() as (fake, url):

@@ -202,8 +202,6 @@ def _sdk_config() -> types.GenerateContentConfig:
         seed=7,
         presence_penalty=0.1,
         frequency_penalty=0.2,
-        response_mime_type="application/json",
-        response_json_schema=SCHEMA,
         thinking_config=types.ThinkingConfig(thinking_budget=8192, include_thoughts=True),
         tools=[types.Tool(function_declarations=[declared])],
         tool_config=types.ToolConfig(function_calling_config=forced),
@@ -259,7 +257,6 @@ async def test_our_body_is_the_sdks_body(
         "seed": 7,
         "presence_penalty": 0.1,
         "frequency_penalty": 0.2,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA}},
         "reasoning_effort": "medium",
         "tools": [{"type": "function", "function": function}],
         "tool_choice": {"type": "function", "function": {"name": "weather"}},
@@ -269,6 +266,26 @@ async def test_our_body_is_the_sdks_body(
 
     assert _plain(body) == _plain(app.bodies[-1])
     assert dropped == ()
+
+
+@pytest.mark.parametrize("platform", ["gemini", "vertex"])
+async def test_our_format_is_the_sdks_format(
+    fake: tuple[FakeGoogle, Any], vertex: tuple[FakeGoogle, Any], platform: str
+) -> None:
+    app, models = fake if platform == "gemini" else vertex
+    asked: Any = {"response_mime_type": "application/json", "response_json_schema": SCHEMA}
+    tool = types.Tool(function_declarations=[types.FunctionDeclaration(name="look")])
+    await models.generate_content(model=MODEL, contents="Hi", config=asked)
+    with pytest.raises(errors.ClientError, match="response mime type"):
+        await models.generate_content(model=MODEL, contents="Hi", config={**asked, "tools": [tool]})
+    chat = {
+        "messages": [{"role": "user", "content": "Hi"}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA}},
+    }
+
+    body, _ = chat_body(msgspec.convert(chat, ChatRequest), MODEL, {})
+
+    assert body["generationConfig"] == app.bodies[0]["generationConfig"]
 
 
 def _plain(body: dict[str, Any]) -> Any:

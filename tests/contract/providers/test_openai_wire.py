@@ -152,3 +152,19 @@ async def test_the_other_operations() -> None:
         with pytest.raises(openai.BadRequestError, match="strange"):
             await client.images.generate(model="m", prompt="a", extra_body={"strange": 1})
         assert [asked.path for asked in fake.asked][-1] == "/responses"
+
+
+async def test_what_a_model_does_not_do() -> None:
+    """OpenAI refuses it by name, although its types know it."""
+    async with sdk("openai") as (fake, client):
+        with pytest.raises(openai.BadRequestError, match="temperature"):
+            await client.chat.completions.create(model="gpt-5", messages=HELLO, temperature=0.7)
+        with pytest.raises(openai.BadRequestError, match="top_p"):
+            await client.responses.create(model="gpt-5.1", input="a", top_p=0.5, reasoning={"effort": "low"})
+        with pytest.raises(openai.BadRequestError, match="style"):
+            await client.images.generate(model="gpt-image-2", prompt="a", style="vivid")
+        with pytest.raises(openai.BadRequestError, match="size"):
+            await client.images.generate(model="gpt-image-2", prompt="a", size="1000x1000")
+        assert (await client.images.generate(model="gpt-image-2", prompt="a", size="1536x864")).data
+        assert (await client.chat.completions.create(model="gpt-5.1", messages=HELLO, temperature=0.7)).id
+        assert len(fake.refused) == 4

@@ -39,6 +39,16 @@ async def test_vertex_changes_a_picture(tmp_path: Path) -> None:
         assert "inlineData" in house.fake.bodies[0]["contents"][0]["parts"][0]
 
 
+@pytest.mark.parametrize("kind", ["gemini", "vertex"])
+async def test_google_is_asked_for_each_of_several_pictures(tmp_path: Path, kind: str) -> None:
+    async with housed(tmp_path, kind) as (house, client):
+        answer = await client.images.generate(model=f"{kind}/gemini-2.5-flash-image", prompt="a dog", n=3)
+
+        assert [base64.b64decode(one.b64_json or "") for one in answer.data or ()] == [PNG] * 3
+        assert len(house.fake.bodies) == 3
+        assert all(sent == house.fake.bodies[0] for sent in house.fake.bodies)
+
+
 @pytest.mark.proves(provider="bedrock", operation="images.variations")
 async def test_bedrock_varies_a_picture(tmp_path: Path) -> None:
     async with housed(tmp_path, "bedrock") as (house, client):

@@ -18,6 +18,7 @@ from anthropic.types.shared import ErrorResponse
 from pydantic import TypeAdapter
 
 from tests.support.gateway import served
+from tests.support.providers.claude import check_claude
 from tests.support.providers.script import REFUSAL, RETRY_AFTER_S, Turn
 from tests.support.providers.sdk_types import refuse
 from tests.support.upstream.app import Receive, Scope, Send
@@ -102,11 +103,13 @@ def wire(*documents: Document) -> bytes:
 
 
 def judged(path: str, body: Document) -> None:
-    """Raises ValueError unless the SDK's types allow this request, with nothing in it that they do not know."""
+    """Raises ValueError unless the SDK's types allow this request, with nothing in it that they do not know, and Claude
+    takes it."""
     if path.endswith("/count_tokens"):
         refuse(MessageCountTokensParams, body)
     else:
         refuse(MessageCreateParamsStreaming if body.get("stream") else MessageCreateParamsNonStreaming, body)
+        check_claude(body)
 
 
 def exhaust(value: Any) -> None:

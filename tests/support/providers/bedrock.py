@@ -29,6 +29,7 @@ from tests.support.providers.aws_model import (
     problems,
     unknown_members,
 )
+from tests.support.providers.converse_rules import wrong_in_chat
 from tests.support.providers.script import REFUSAL, RETRY_AFTER_S, Turn
 from tests.support.upstream.app import Receive, Scope, Send
 
@@ -355,7 +356,10 @@ def _checked(
         params = params_of(shape, msgspec.json.decode(body))
         if name != "Rerank":
             params["modelId"] = model_in(path)
-    return params, problems(shape, params) or "; ".join(unknown_members(shape, params))
+    wrong = problems(shape, params) or "; ".join(unknown_members(shape, params))
+    if not wrong and name in ("Converse", "ConverseStream"):
+        wrong = wrong_in_chat(params)
+    return params, wrong
 
 
 def _ranking(params: dict[str, Any]) -> dict[str, Any]:

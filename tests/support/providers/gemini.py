@@ -222,6 +222,14 @@ def checked(body: dict[str, Any]) -> types.GenerateContentConfig:
     return config
 
 
+def check_model(model: str, config: types.GenerateContentConfig) -> None:
+    """Raises ValueError for what a model older than Gemini 3 refuses."""
+    if config.tools and config.response_mime_type and model.startswith(("gemini-1", "gemini-2")):
+        raise ValueError(
+            f"Function calling with a response mime type: {config.response_mime_type!r} is unsupported"
+        )
+
+
 def check_schema(schema: Any) -> None:
     """Raises ValidationError unless the SDK's own subset of JSON Schema holds all of it."""
     if schema is not None:
@@ -235,6 +243,7 @@ def _answers(
     if method in ("generateContent", "streamGenerateContent"):
         config = checked(body)
         model = path.rpartition("/")[2].partition(":")[0]
+        check_model(model, config)
         if turn is None:
             responses = _generated(body, config, model, orders)
         else:

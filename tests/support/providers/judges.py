@@ -13,6 +13,7 @@ from services.gateway.upstream.port import UpstreamRequest, UpstreamTimeouts
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Credential, Provider
 from tests.support.providers import anthropic, aws_model, cohere, gemini
+from tests.support.providers.converse_rules import wrong_in_chat
 from tests.support.providers.gemini_counts import CLAUDES_COUNTER, check_count, claudes_count
 from tests.support.providers.houses import MODELS
 from tests.support.providers.mistral import FakeMistral
@@ -82,15 +83,16 @@ def _google(request: UpstreamRequest, body: Document) -> None:
     elif path.endswith(":countTokens"):
         check_count(path, body, gemini.checked)
     else:
-        gemini.checked(body)
+        gemini.check_model(path.rpartition("/")[2].partition(":")[0], gemini.checked(body))
 
 
 def _bedrock(request: UpstreamRequest, body: Document) -> None:
     action = request.url.rpartition("/")[2]
     name = {"converse-stream": "ConverseStream", "count-tokens": "CountTokens"}.get(action, "Converse")
     shape = aws_model.operation("bedrock-runtime", name).input_shape
-    params = aws_model.params_of(shape, body) | {"modelId": "m"}
+    params = aws_model.params_of(shape, body) | {"modelId": aws_model.model_in(urlsplit(request.url).path)}
     wrong = aws_model.problems(shape, params) or "; ".join(aws_model.unknown_members(shape, params))
+    wrong = wrong or wrong_in_chat(params)
     assert not wrong, wrong
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from tests.support.gateway import served
 from tests.support.providers import openai_types as made
+from tests.support.providers.openai_models import wrong_for_model
 from tests.support.providers.openai_responses import response_answer, response_events
 from tests.support.providers.quirks import Quirks
 from tests.support.providers.script import REFUSAL, RETRY_AFTER_S, Asked, Document, Turn
@@ -70,7 +71,8 @@ class FakeOpenAI:
         taken = {f".{name} is unknown" for name in self.quirks.takes}
         back = tuple(f".{name} is unknown" for name in self.quirks.told_back)
         found = [problem for problem in found if problem not in taken and not _told_back(problem, back)]
-        return found + [f".{name} is not supported" for name in sorted(self.quirks.refuses & body.keys())]
+        found += [f".{name} is not supported" for name in sorted(self.quirks.refuses & body.keys())]
+        return found + (wrong_for_model(path, body) if self.quirks.openais_models else [])
 
     def chat_answer(self, body: Document) -> Document:
         answer = made.chat_answer(

@@ -100,6 +100,8 @@ class Quirks:
     """It refuses what OpenAI's types do not know; else it ignores that."""
     refuses: frozenset[str] = frozenset()
     """Parameters of OpenAI's that it does not have."""
+    openais_models: bool = False
+    """Its models are OpenAI's, and refuse what those do."""
     takes: frozenset[str] = frozenset()
     """Parameters that OpenAI does not have."""
     told_back: frozenset[str] = frozenset()
@@ -149,8 +151,10 @@ _OWN_SERVER: Final = Quirks(
 )
 
 QUIRKS: Final[Mapping[str, Quirks]] = {
-    "openai": Quirks(chunk_extras={"service_tier": "default", "system_fingerprint": "fp_1"}),
-    "azure": Quirks(error=azure_error, chunk_extras={"system_fingerprint": "fp_1"}),
+    "openai": Quirks(
+        openais_models=True, chunk_extras={"service_tier": "default", "system_fingerprint": "fp_1"}
+    ),
+    "azure": Quirks(openais_models=True, error=azure_error, chunk_extras={"system_fingerprint": "fp_1"}),
     "groq": Quirks(
         root="/openai/v1",
         refuses=_ONLY_OPENAI | {"logprobs", "top_logprobs", "logit_bias"},

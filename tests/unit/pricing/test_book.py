@@ -17,6 +17,7 @@ from shared.pricing.cost import cost_nanos
 from shared.pricing.estimate import estimate_tokens
 from shared.pricing.genai import PROVIDER_IDS, Scheduled, price_at, scheduled
 from shared.pricing.model import ModelPrice, rates
+from shared.pricing.sounds import RATES
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -97,6 +98,8 @@ def test_our_cost_is_that_of_genai_prices(model: tuple[str, str, str], tokens: T
     assert price is not None
     if "claude" in model_id:  # of whose writes for an hour we know more than the data
         tokens = msgspec.structs.replace(tokens, cache_write_1h=0)
+    if model_id in RATES.get(kind, {}):  # of whose sounds likewise
+        tokens = msgspec.structs.replace(tokens, prompt_audio=0, completion_audio=0)
     theirs = calc_price(
         Usage(
             input_tokens=tokens.prompt,

@@ -18,6 +18,7 @@ from shared.pricing.genai import PROVIDER_IDS
 from shared.pricing.listed import LISTS_VERSION, OTHERS, version_of
 from shared.pricing.model import ModelPrice, Picture, rates
 from shared.pricing.pictures import PRICES as PICTURES
+from shared.pricing.sounds import RATES as SOUNDS
 
 BOOK: Final = PriceBook()
 LISTED: Final = [
@@ -244,13 +245,14 @@ def test_the_version_is_another_with_any_other_price() -> None:
     dearer = msgspec.structs.replace(PICTURES["openai"]["dall-e-3"], per_image_nanos=1)
     renamed = {"openai": {"dall-e-4": PICTURES["openai"]["dall-e-3"]}}
     versions = {
+        version_of(PICTURES, OTHERS, SOUNDS),
         version_of(PICTURES, OTHERS),
         version_of(PICTURES),
         version_of({**PICTURES, "openai": {"dall-e-3": dearer}}, OTHERS),
         version_of({**PICTURES, **renamed}, OTHERS),
     }
 
-    assert len(versions) == 4
+    assert len(versions) == 5
     assert LISTS_VERSION in versions
     assert BOOK.version.endswith(f"+lists-{LISTS_VERSION}")
 

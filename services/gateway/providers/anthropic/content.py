@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from services.gateway.providers.chat.images import (
+    Attached,
     Fetched,
+    attached,
     decoded,
     is_data_url,
     media_type_of,
@@ -150,25 +152,26 @@ def _document(part: FilePart, where: str, fetched: Mapping[str, Fetched]) -> Blo
             f"`{where}.file_data` is needed: files uploaded to another provider cannot be used here.",
             param=f"{where}.file_id" if part.file.file_id else f"{where}.file_data",
         )
-    block: Block = {"type": "document", "source": _document_source(text, f"{where}.file_data", fetched)}
-    if part.file.filename:
-        block["title"] = part.file.filename
-    return block
-
-
-def _document_source(text: str, where: str, fetched: Mapping[str, Fetched]) -> Block:
-    known = fetched.get(text)
-    if known is not None:
-        media_type, data = known.media_type, known.base64
+    place, title = f"{where}.file_data", part.file.filename
+    found = attached(text, place, fetched, title)
+    if found is not None and found.media_type in _IMAGE_TYPES:
+        return {"type": "image", "source": _in_base64(found)}
+    if found is not None:
+        source = _document_source(found, place)
     elif text.startswith("https://"):
-        return {"type": "url", "url": text}
-    elif is_data_url(text):
-        media_type, data = split_data_url(text, where)
+        source = {"type": "url", "url": text}
     else:
-        media_type, data = _PDF, text  # bare base64, as some clients send it
-    raw = decoded(data, where)
-    if media_type_of(raw) == _PDF:
-        return {"type": "base64", "media_type": _PDF, "data": data}
-    if media_type.startswith("text/") or media_type == "application/json":
-        return {"type": "text", "media_type": "text/plain", "data": raw.decode("utf-8", "replace")}
-    raise BadRequest(f"`{where}` must be a PDF or a text, not {media_type}.", param=where)
+        raise BadRequest(f"`{place}` must be a file in base64 or an https address.", param=place)
+    return {"type": "document", "source": source, **({"title": title} if title else {})}
+
+
+def _document_source(found: Attached, where: str) -> Block:
+    if found.media_type == _PDF and media_type_of(found.data) == _PDF:
+        return _in_base64(found)
+    if found.media_type.startswith("text/") or found.media_type == "application/json":
+        return {"type": "text", "media_type": "text/plain", "data": found.data.decode("utf-8", "replace")}
+    raise BadRequest(f"`{where}` must be a PDF or a text, not {found.media_type}.", param=where)
+
+
+def _in_base64(found: Attached) -> Block:
+    return {"type": "base64", "media_type": found.media_type, "data": found.base64}

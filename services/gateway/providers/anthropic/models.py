@@ -20,6 +20,8 @@ class Traits:
     thinks: bool
     adaptive: bool
     """It decides itself how much to think, guided by an effort; before, by a budget of tokens."""
+    works_long: bool
+    """It knows the effort `xhigh`."""
     schemas: bool
     """It keeps to a JSON schema; before, only a tool that it must call does that."""
     max_tokens: int
@@ -38,6 +40,7 @@ def traits_of(model: str) -> Traits:
     return Traits(
         thinks=version >= (3, 7),
         adaptive=version >= (4, 6),
+        works_long=version >= (4, 7),
         schemas=version >= (4, 1),
         max_tokens=_limit(version) if match is not None else _UNKNOWN_LIMIT,
     )

@@ -11,8 +11,15 @@ from services.gateway.providers.anthropic.content import (
     marker,
     tool_result,
 )
+from services.gateway.providers.anthropic.effort import (
+    MIN_BUDGET,
+    accepted_effort,
+    budget_of,
+    effort_of,
+    is_less,
+)
 from services.gateway.providers.anthropic.models import Traits, traits_of
-from services.gateway.providers.anthropic.schema import accepted_schema
+from services.gateway.providers.anthropic.schema import is_closed, refuse_too_deep, strict_schema
 from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.chat.policy import CHANGES_MEANING, Fit, Policy, fit
 from services.gateway.providers.chat.request import (
@@ -24,22 +31,13 @@ from services.gateway.providers.chat.request import (
     TextFormat,
     Tool,
 )
+from services.gateway.providers.chat.structure import in_words
 from services.gateway.providers.errors import BadRequest
 
 JSON_TOOL: Final = "answer_in_json"
 """The tool that a model without schemas is made to call; its input is the answer."""
-MIN_BUDGET: Final = 1_024
-_BUDGETS: Final = {
-    "minimal": 1_024,
-    "low": 2_048,
-    "medium": 8_192,
-    "high": 16_384,
-    "xhigh": 24_576,
-    "max": 24_576,
-}
-_EFFORTS: Final = {"minimal": "low"}
+_SCHEMA: Final = "response_format.json_schema.schema"
 _SERVICE_TIERS: Final = {"auto": "auto", "default": "standard_only", "priority": "auto"}
-_ONLY_JSON: Final = "Answer with one JSON object and nothing else: no text and no code fence around it."
 # Their API has no temperature, top_p or top_k any more: those are left out like a seed.
 POLICY: Final = Policy(
     "Anthropic",
@@ -77,10 +75,12 @@ def messages_body(chat: ChatRequest, model: str, fetched: Mapping[str, Fetched])
     adapted = fit(POLICY, chat)
     traits = traits_of(model)
     system, messages = _conversation(chat, fetched)
-    fields: dict[str, Any] = {"max_tokens": chat.limit or traits.max_tokens, "messages": messages}
+    fields: dict[str, Any] = {"max_tokens": traits.max_tokens, "messages": messages}
+    if chat.limit is not None:
+        fields["max_tokens"] = chat.limit  # 0 fills the cache and answers nothing
     _tools(chat, fields)
     _thinking(chat, traits, fields, adapted)
-    _format(chat, traits, fields, system)
+    _format(chat, traits, fields, system, adapted)
     _tools_of_the_past(fields)
     if system:
         fields["system"] = system
@@ -120,16 +120,16 @@ def _only_text(blocks: list[Block], where: str) -> list[Block]:
 
 def _tools(chat: ChatRequest, fields: dict[str, Any]) -> None:
     choice = chat.tool_choice
-    tools = chat.tools or []
+    tools = list(enumerate(chat.tools or ()))
     if isinstance(choice, AllowedToolChoice):
         allowed = {tool.function.name for tool in choice.allowed_tools.tools}
-        tools = [tool for tool in tools if tool.function.name in allowed]
+        tools = [(at, tool) for at, tool in tools if tool.function.name in allowed]
         choice = choice.allowed_tools.mode
     if not tools:
         if choice is not None and choice not in ("none", "auto"):
             raise BadRequest("`tool_choice` needs `tools` to choose from.", param="tool_choice")
         return
-    fields["tools"] = [_tool(tool) for tool in tools]
+    fields["tools"] = [_tool(tool, f"tools[{at}].function.parameters") for at, tool in tools]
     if isinstance(choice, NamedTool):
         said: Block | None = {"type": "tool", "name": choice.function.name}
     else:
@@ -141,7 +141,7 @@ def _tools(chat: ChatRequest, fields: dict[str, Any]) -> None:
         fields["tool_choice"] = said
 
 
-def _tool(tool: Tool) -> Block:
+def _tool(tool: Tool, where: str) -> Block:
     function = tool.function
     schema = {"type": "object", **(function.parameters or {"properties": {}})}
     said: Block = {"name": function.name, "input_schema": schema}
@@ -149,7 +149,7 @@ def _tool(tool: Tool) -> Block:
         said["description"] = function.description
     if function.strict:
         said["strict"] = True
-        said["input_schema"] = accepted_schema(schema, "tools")
+        said["input_schema"] = strict_schema({"properties": {}, **schema}, where)
     if tool.cache_control is not None:
         said["cache_control"] = marker(tool.cache_control)
     return said
@@ -181,7 +181,7 @@ def _thinking(chat: ChatRequest, traits: Traits, fields: dict[str, Any], adapted
     elif not traits.thinks:
         adapted.drop(asked)
     elif traits.adaptive:
-        _adaptive(chat, budget, fields, adapted, asked)
+        _adaptive(chat, traits, budget, fields, adapted, asked)
     elif _forces_tool(fields) or _thoughts_are_missing(fields["messages"]):
         adapted.drop(asked)
     elif budget is None and not traits.schemas and isinstance(chat.response_format, JsonSchemaFormat):
@@ -204,20 +204,24 @@ def _thoughts_are_missing(turns: list[Block]) -> bool:
 
 
 def _adaptive(
-    chat: ChatRequest, budget: int | None, fields: dict[str, Any], adapted: Fit, asked: str
+    chat: ChatRequest, traits: Traits, budget: int | None, fields: dict[str, Any], adapted: Fit, asked: str
 ) -> None:
-    if _forces_tool(fields):
-        adapted.drop(asked)
-    else:
+    forced, effort = _forces_tool(fields), chat.effort
+    if not forced:
         display = "omitted" if chat.hides_reasoning else "summarized"
         fields["thinking"] = {"type": "adaptive", "display": display}
-    effort = chat.effort
+    elif effort is None:
+        adapted.drop(asked)
+        return
     if effort is not None:
-        fields["output_config"] = {"effort": _EFFORTS.get(effort, effort)}
+        # It holds for all that the model does, a call that it is made to make as well.
+        accepted = accepted_effort(effort, traits, thinks=not forced)
+        fields["output_config"] = {"effort": accepted}
+        if is_less(accepted, effort):
+            adapted.drop(asked)
     elif budget is not None and budget > 0:
         # These models take no budget of tokens; the effort that stands for about as much is said instead.
-        level = next((name for name in ("low", "medium") if budget <= _BUDGETS[name]), "high")
-        fields["output_config"] = {"effort": level}
+        fields["output_config"] = {"effort": effort_of(budget)}
         adapted.drop(f"{asked}.budget_tokens" if asked == "thinking" else f"{asked}.max_tokens")
 
 
@@ -226,9 +230,7 @@ def _budgeted(
 ) -> None:
     limit: int | None = chat.limit
     if budget is None:
-        budget = _BUDGETS[chat.effort or "medium"]
-        if limit is not None:
-            budget = min(budget, limit - 1)
+        budget = budget_of(chat.effort or "medium", limit)
         if budget < MIN_BUDGET:
             adapted.drop(asked)  # no room to think within the client's limit
             return
@@ -245,19 +247,27 @@ def _budgeted(
         fields["max_tokens"] = max(fields["max_tokens"], budget + 4_096)
 
 
-def _format(chat: ChatRequest, traits: Traits, fields: dict[str, Any], system: list[Block]) -> None:
+def _format(
+    chat: ChatRequest, traits: Traits, fields: dict[str, Any], system: list[Block], adapted: Fit
+) -> None:
     asked = chat.response_format
     if asked is None or isinstance(asked, TextFormat):
         return
     if isinstance(asked, JsonSchemaFormat) and traits.schemas:
-        form = {"type": "json_schema", "schema": accepted_schema(asked.json_schema.schema)}
+        schema = asked.json_schema.schema
+        if not (asked.json_schema.strict or is_closed(schema)):
+            refuse_too_deep(schema, _SCHEMA)
+            system.append({"type": "text", "text": in_words(asked)})
+            adapted.drop("response_format")  # what is said in words is not enforced
+            return
+        form = {"type": "json_schema", "schema": strict_schema(schema, _SCHEMA)}
         fields["output_config"] = {**fields.get("output_config", {}), "format": form}
         return
     thinks = fields.get("thinking", {}).get("type") in ("enabled", "adaptive")
     if isinstance(asked, JsonObjectFormat):
-        schema: dict[str, Any] = {"type": "object"}
+        schema = {"type": "object"}
         if thinks or "tools" in fields:
-            system.append({"type": "text", "text": _ONLY_JSON})
+            system.append({"type": "text", "text": in_words(asked)})
             return
     else:
         schema = {"type": "object", **asked.json_schema.schema}

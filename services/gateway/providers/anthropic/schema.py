@@ -21,6 +21,12 @@ def accepted_schema(schema: Schema, field: str = "response_format") -> Schema:
 
     Raises BadRequest naming `field` when it is nested too deeply.
     """
+    refuse_too_deep(schema, field)
+    return _subset(schema)
+
+
+def refuse_too_deep(schema: Schema, field: str) -> None:
+    """Raises BadRequest naming `field`."""
     layer: list[Any] = [schema]
     for _ in range(MAX_DEPTH):
         layer = [
@@ -30,8 +36,54 @@ def accepted_schema(schema: Schema, field: str = "response_format") -> Schema:
             for inner in (value.values() if isinstance(value, dict) else value)
         ]
         if not layer:
-            return _subset(schema)
+            return
     raise BadRequest(f"`{field}` is nested too deeply.", param=field)
+
+
+def strict_schema(schema: Schema, field: str) -> Schema:
+    """The accepted schema that a model is held to. Raises BadRequest naming `field` when it cannot be."""
+    if not is_closed(schema):
+        raise BadRequest(
+            f"`{field}`: a model can be held only to a schema whose values all have a type and whose objects all list "
+            "their `properties` and have `additionalProperties` false.",
+            param=field,
+        )
+    return accepted_schema(schema, field)
+
+
+def is_closed(schema: Schema) -> bool:
+    """Whether structured output can keep to what it says: all objects list their properties, all values have a type.
+
+    What it cannot keep open it would close: a map of names that nobody knows yet would stay empty.
+    """
+    found: list[Any] = [schema]
+    while found:
+        inner = found.pop()
+        if not isinstance(inner, dict):
+            if inner is True:
+                return False
+            continue
+        found += [one for name in ("$defs", "definitions") for one in _values(inner.get(name))]
+        if "$ref" in inner or "enum" in inner or "const" in inner:
+            continue
+        variants = [one for name, _ in _UNIONS for one in _values(inner.get(name))]
+        kind = inner.get("type")
+        kinds = kind if isinstance(kind, list) else [kind]
+        if (kind is None and not variants) or ("object" in kinds and _is_open(inner)):
+            return False
+        found += [*variants, *_values(inner.get("properties")), inner.get("items")]
+    return True
+
+
+def _is_open(schema: Schema) -> bool:
+    further = schema.get("additionalProperties", False if "properties" in schema else None)
+    return further is not False
+
+
+def _values(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def _subset(schema: Schema) -> Schema:

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from services.gateway.providers.bedrock.families import CACHING, CACHING_EVERYWHERE, TAKES_REASONING, Family
-from services.gateway.providers.chat.images import Fetched, data_url, decoded, is_data_url, media_type_of
+from services.gateway.providers.chat.images import (
+    Fetched,
+    attached,
+    data_url,
+    decoded,
+    is_data_url,
+    media_type_of,
+)
 from services.gateway.providers.chat.policy import Fit
 from services.gateway.providers.chat.request import (
     AudioPart,
@@ -118,8 +125,10 @@ class Blocks:
                 param=f"{where}.file_data",
             )
         where = f"{where}.file_data"
-        declared, data = self._bytes(file.file_data, where)
-        media_type = media_type_of(data) or declared
+        found = attached(file.file_data, where, self._fetched, file.filename)
+        if found is None:
+            raise BadRequest(f"`{where}` must be a file in base64 or an https address.", param=where)
+        media_type, data = found.media_type, _not_empty(found.data, where)
         if media_type in _IMAGES:
             return {"image": {"format": _IMAGES[media_type], "source": {"bytes": data}}}
         kind = _DOCUMENTS.get(media_type)

@@ -34,9 +34,18 @@ def conversation(chat: ChatRequest, blocks: Blocks) -> tuple[list[Block], list[d
         raise BadRequest(
             "`messages` must hold at least one message of a user that says something.", param="messages"
         )
+    for one in messages:
+        _name_documents(one["content"])
     if "cachePoint" not in messages[-1]["content"][-1]:
         messages[-1]["content"] += blocks.cache_point(chat.cache_control)
     return system, messages
+
+
+def _name_documents(content: list[Block]) -> None:
+    """A message with documents must have a text as well."""
+    documents = sum("document" in block for block in content)
+    if documents and not any("text" in block for block in content):
+        content.insert(0, {"text": "The document:" if documents == 1 else "The documents:"})
 
 
 def called_names(messages: list[dict[str, Any]]) -> list[str]:

@@ -23,14 +23,13 @@ from services.gateway.providers.bedrock.thinking import OFF, adaptive_effort, th
 from services.gateway.providers.bedrock.tools import native_format, tool_config, wants_structure
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.policy import CHANGES_MEANING, Fit, Policy, fit
-from services.gateway.providers.chat.request import ChatRequest, JsonObjectFormat, read_chat
+from services.gateway.providers.chat.request import ChatRequest, JsonObjectFormat, JsonSchemaFormat, read_chat
+from services.gateway.providers.chat.structure import in_words
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.port import Target
 
 _PASSED_ON: Final = ("guardrailConfig", "performanceConfig", "additionalModelResponseFieldPaths")
 """Converse's own parameters, which a client may send under their own names."""
-_ONLY_JSON: Final = "Answer with one JSON object and nothing else: no text and no code fence around it."
-"""For models that take a schema, but no JSON without one."""
 _EXTRA_FIELDS: Final = "additionalModelRequestFields"
 POLICY: Final = Policy(
     provider="Bedrock",
@@ -84,10 +83,11 @@ def converse_request(target: Target, body: JsonBody) -> ConverseRequest:
     config = tool_config(chat, messages, blocks, fitted, native=native, keeps_strictly=strictly)
     if config is not None:
         params["toolConfig"] = config
-    if output := _output(chat, family, model, fitted, native=native, thinks=thinks):
+    output = _output(chat, family, model, fitted, native=native, thinks=thinks)
+    if output:
         params["outputConfig"] = output
-    if native and not thinks and isinstance(chat.response_format, JsonObjectFormat):
-        params["system"] = [*system, {"text": _ONLY_JSON}]
+    if native and (words := _said_in_words(chat, output, fitted)):
+        params["system"] = [*system, {"text": words}]
     if inference := _inference(chat, family, model, fitted, extra, thinks=thinks):
         params["inferenceConfig"] = inference
     _add_rest(params, chat, body, target, fitted)
@@ -105,12 +105,22 @@ def _output(
         form = native_format(chat)
         if form is not None:
             output["textFormat"] = form
-        elif thinks:
+        elif thinks and isinstance(chat.response_format, JsonObjectFormat):
             fitted.refuse("response_format", "a model that thinks needs a schema for it")
-    effort = adaptive_effort(chat, family, model) if thinks else ""
+    effort = adaptive_effort(chat, family, model, fitted, thinks=thinks)
     if effort:
         output["effort"] = effort
     return output
+
+
+def _said_in_words(chat: ChatRequest, output: dict[str, Any], fitted: Fit) -> str:
+    """For models that cannot be held to the format that is asked for."""
+    asked = chat.response_format
+    if not isinstance(asked, JsonObjectFormat | JsonSchemaFormat) or "textFormat" in output:
+        return ""
+    if isinstance(asked, JsonSchemaFormat):
+        fitted.drop("response_format")  # what is said in words is not enforced
+    return in_words(asked)
 
 
 def _inference(

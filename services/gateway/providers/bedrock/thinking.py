@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from services.gateway.providers.anthropic.effort import (
+    MIN_BUDGET,
+    accepted_effort,
+    budget_of,
+    effort_of,
+    is_less,
+)
 from services.gateway.providers.anthropic.models import Traits, traits_of
 from services.gateway.providers.bedrock.families import Family
 from services.gateway.providers.bedrock.tools import forces_tool, wants_structure
 from services.gateway.providers.chat.policy import Fit
 from services.gateway.providers.chat.request import ChatRequest, Effort, JsonSchemaFormat
 
-MIN_BUDGET: Final = 1024
-_BUDGETS: Final[dict[str, int]] = {
-    "minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32768,
-}  # fmt: skip
 _THREE: Final[dict[Effort, str]] = {
     "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
 }  # fmt: skip
@@ -54,15 +57,22 @@ def _off(family: Family, model: str) -> dict[str, Any]:
     return {"thinking": OFF} if family == "anthropic" and traits_of(model).adaptive else {}
 
 
-def adaptive_effort(chat: ChatRequest, family: Family, model: str) -> str:
-    """`outputConfig.effort`, for those models that take one; empty for the others."""
-    if family != "anthropic" or not traits_of(model).adaptive:
+def adaptive_effort(chat: ChatRequest, family: Family, model: str, fit: Fit, *, thinks: bool) -> str:
+    """`outputConfig.effort`, for those models that take one; empty for the others.
+
+    An effort holds for all that the model does, also where it `thinks` not, because it is made to call a tool.
+    """
+    traits = traits_of(model)
+    if family != "anthropic" or not traits.adaptive or chat.effort == "none":
         return ""
     effort, budget = chat.effort, chat.thinking_budget
-    if effort is None and budget is not None and budget > 0:
+    if effort is None:
         # These models take no budget of tokens; the effort that stands for about as much is said instead.
-        return next((name for name in ("low", "medium") if budget <= _BUDGETS[name]), "high")
-    return "low" if effort == "minimal" else effort or ""
+        return effort_of(budget) if thinks and budget is not None and budget > 0 else ""
+    accepted = accepted_effort(effort, traits, thinks=thinks)
+    if is_less(accepted, effort):
+        _drop(chat, fit)
+    return accepted
 
 
 def _claude(
@@ -71,7 +81,8 @@ def _claude(
     traits = traits_of(model)
     if forces_tool(chat) or not traits.thinks or (budget is None and _needs_answer_tool(chat, traits)):
         # Claude does not think when it is made to call a tool; the tool is what the client cannot do without.
-        _drop(chat, fit)
+        if effort is None or not traits.adaptive:
+            _drop(chat, fit)
         return {}
     asked = next(name for name in ("thinking", "reasoning", "reasoning_effort") if name in chat.names)
     if traits.adaptive:
@@ -80,7 +91,7 @@ def _claude(
         hidden = chat.reasoning is not None and chat.reasoning.exclude
         return {"thinking": {"type": "adaptive", "display": "omitted" if hidden else "summarized"}}
     if budget is None:
-        return _within_limit(chat, _BUDGETS.get(effort or "medium", MIN_BUDGET), fit)
+        return _within_limit(chat, effort or "medium", fit)
     budget = MIN_BUDGET if budget < 0 else budget
     if budget < MIN_BUDGET:
         fit.refuse(asked, f"the least budget to think with is {MIN_BUDGET} tokens")
@@ -96,10 +107,8 @@ def _needs_answer_tool(chat: ChatRequest, traits: Traits) -> bool:
     return wants_structure(chat)
 
 
-def _within_limit(chat: ChatRequest, budget: int, fit: Fit) -> dict[str, Any]:
-    """An effort is a wish: it gives way to the client's limit on tokens, which holds the thinking as well."""
-    if chat.limit is not None and chat.limit <= budget:
-        budget = chat.limit * 3 // 4
+def _within_limit(chat: ChatRequest, effort: Effort, fit: Fit) -> dict[str, Any]:
+    budget = budget_of(effort, chat.limit)
     if budget < MIN_BUDGET:
         _drop(chat, fit)
         return {}

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.gateway.providers.anthropic.schema import accepted_schema
+from services.gateway.providers.anthropic.schema import is_closed, refuse_too_deep, strict_schema
 from services.gateway.providers.bedrock.content import Blocks
 from services.gateway.providers.bedrock.messages import called_names, speaks_of_tools, tool_name
 from services.gateway.providers.chat.policy import Fit
@@ -23,6 +23,7 @@ _ANY_OBJECT: Final = {"type": "object", "properties": {}}
 _ANSWER_DESCRIPTION: Final = (
     "Give your final answer with this tool: its input is the answer, in the format asked for."
 )
+_SCHEMA: Final = "response_format.json_schema.schema"
 _ToolSpec = dict[str, Any]
 
 
@@ -76,12 +77,18 @@ def tool_config(
 
 
 def native_format(chat: ChatRequest) -> dict[str, Any] | None:
-    """`outputConfig.textFormat`, for models that cannot be forced to call a tool; None for JSON without a schema."""
+    """`outputConfig.textFormat`, for models that cannot be forced to call a tool; None for what has to be said in words.
+
+    That is JSON without a schema, and one that leaves something open and that nobody wants to be held to. Raises BadRequest.
+    """
     asked = chat.response_format
     if not isinstance(asked, JsonSchemaFormat):
         return None
+    if not (asked.json_schema.strict or is_closed(asked.json_schema.schema)):
+        refuse_too_deep(asked.json_schema.schema, _SCHEMA)
+        return None
     schema: dict[str, Any] = {
-        "schema": msgspec.json.encode(accepted_schema(asked.json_schema.schema or _ANY_OBJECT)).decode(),
+        "schema": msgspec.json.encode(strict_schema(asked.json_schema.schema, _SCHEMA)).decode(),
         "name": asked.json_schema.name,
     }
     if asked.json_schema.description:
@@ -95,17 +102,17 @@ def _client_tools(chat: ChatRequest, blocks: Blocks, fit: Fit, *, keeps_strictly
         allowed = {tool.function.name for tool in chat.tool_choice.allowed_tools.tools}
     found: list[_ToolSpec] = []
     for at, tool in enumerate(chat.tools or ()):
-        where = f"tools[{at}].function.name"
-        name = tool_name(tool.function.name, where)
+        where = f"tools[{at}].function"
+        name = tool_name(tool.function.name, f"{where}.name")
         if name == ANSWER_TOOL:
-            fit.refuse(where, "the gateway needs this name for itself")
+            fit.refuse(f"{where}.name", "the gateway needs this name for itself")
         if allowed is None or name in allowed:
-            found += [_client_spec(tool, fit, keeps_strictly=keeps_strictly)]
+            found += [_client_spec(tool, where, fit, keeps_strictly=keeps_strictly)]
             found += blocks.cache_point(tool.cache_control, of_tool=True)
     return found
 
 
-def _client_spec(tool: Tool, fit: Fit, *, keeps_strictly: bool) -> _ToolSpec:
+def _client_spec(tool: Tool, where: str, fit: Fit, *, keeps_strictly: bool) -> _ToolSpec:
     name, description = tool.function.name, tool.function.description or ""
     schema = tool.function.parameters or _ANY_OBJECT
     if not tool.function.strict:
@@ -113,7 +120,8 @@ def _client_spec(tool: Tool, fit: Fit, *, keeps_strictly: bool) -> _ToolSpec:
     if not keeps_strictly:
         fit.drop("strict")
         return _spec(name, description, schema)
-    spec = _spec(name, description, accepted_schema(schema, "tools"))
+    kept = strict_schema({**_ANY_OBJECT, **schema}, f"{where}.parameters")
+    spec = _spec(name, description, kept)
     spec["toolSpec"]["strict"] = True
     return spec
 

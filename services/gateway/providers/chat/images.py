@@ -2,6 +2,9 @@
 
 import base64
 import binascii
+import mimetypes
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +16,8 @@ _SIGNATURES: Final = (
     (b"GIF8", "image/gif"),
     (b"%PDF-", "application/pdf"),
 )
+UNKNOWN_TYPE: Final = "application/octet-stream"
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _AUDIO_TYPES: Final = {"wav": "audio/wav", "mp3": "audio/mp3"}
 
 
@@ -38,7 +43,44 @@ def split_data_url(text: str, where: str) -> tuple[str, str]:
     media_type, *flags = head[5:].split(";")
     if not is_data_url(text) or not comma or "base64" not in [flag.strip().lower() for flag in flags]:
         raise BadRequest(f"`{where}` must be a data URL in base64.", param=where)
-    return media_type.strip().lower() or "application/octet-stream", data.strip()
+    return media_type.strip().lower() or UNKNOWN_TYPE, data.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A file in a request."""
+
+    media_type: str
+    """What its first bytes say, else what was declared, else what its name tells; UNKNOWN_TYPE where nothing does."""
+    data: bytes
+    base64: str
+
+
+def attached(
+    text: str, where: str, fetched: Mapping[str, Fetched], filename: str | None = None
+) -> Attached | None:
+    """What `file_data` holds: a data URL, an address that was fetched, or bare base64, as some clients send it.
+
+    None: an address that was not fetched. Raises BadRequest naming `where`.
+    """
+    known = fetched.get(text)
+    if known is not None:
+        return Attached(_kind(known.media_type, known.data, filename), known.data, known.base64)
+    if is_data_url(text):
+        declared, encoded = split_data_url(text, where)
+    elif _ADDRESS.match(text):
+        return None
+    else:
+        declared, encoded = UNKNOWN_TYPE, text.strip()
+    data = decoded(encoded, where)
+    return Attached(_kind(declared, data, filename), data, encoded)
+
+
+def _kind(declared: str, data: bytes, filename: str | None) -> str:
+    found = media_type_of(data) or declared
+    if found != UNKNOWN_TYPE:
+        return found
+    return mimetypes.guess_type(filename or "")[0] or UNKNOWN_TYPE
 
 
 def data_url(text: str, where: str) -> tuple[str, bytes]:

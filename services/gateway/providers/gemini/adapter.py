@@ -22,7 +22,7 @@ from services.gateway.providers.gemini.contents import addresses_in
 from services.gateway.providers.gemini.counting import METHOD, gemini_count_body, not_counted, read_total
 from services.gateway.providers.gemini.embeddings import TAKEN, batch_bodies, read_embeddings
 from services.gateway.providers.gemini.errors import error_of_answer
-from services.gateway.providers.gemini.images import picture_body, read_pictures
+from services.gateway.providers.gemini.images import picture_body, read_pictures, times_to_ask
 from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.gemini.stream import GeminiTranslator
 from services.gateway.providers.multipart import MultipartBody
@@ -73,7 +73,10 @@ class GeminiAdapter:
             request = _post(target, resource, "batchEmbedContents", bodies[0])
             return prepared(request, bodies, left_over(body, TAKEN))
         method, wire, dropped = _wire(operation, target, body)
-        request = _post(target, resource, method, msgspec.json.encode(wire))
+        encoded = msgspec.json.encode(wire)
+        request = _post(target, resource, method, encoded)
+        if operation in PICTURES:
+            return prepared(request, [encoded] * times_to_ask(body, target.model_on_wire), dropped)
         return Prepared(request, method == STREAM, dropped)
 
     def read_answer(

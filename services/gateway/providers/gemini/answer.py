@@ -42,13 +42,18 @@ def read_generated(answer: bytes) -> GenerateResponse | UpstreamError:
     return response if error is None else error
 
 
-def failed(answer: bytes, error: UpstreamError) -> OpenAIAnswer:
-    """An answer that is an error, with what Google says that it cost all the same."""
+def reported_in(answer: bytes) -> Usage | None:
+    """What Google says that an answer cost, whatever is in it; None where it does not say."""
     try:
         reported = generate_response.decode(answer).usage_metadata
     except msgspec.DecodeError:
-        reported = None  # nobody can say
-    return failed_answer(answer, error, usage_of(reported) if reported is not None else None)
+        return None  # nobody can say
+    return usage_of(reported) if reported is not None else None
+
+
+def failed(answer: bytes, error: UpstreamError) -> OpenAIAnswer:
+    """An answer that is an error, with what it cost all the same."""
+    return failed_answer(answer, error, reported_in(answer))
 
 
 def read_chat_answer(body: ParsedBody, answer: bytes) -> OpenAIAnswer:

@@ -7,7 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from services.gateway.providers.chat.images import (
+    UNKNOWN_TYPE,
     Fetched,
+    attached,
     audio_media_type,
     decoded,
     is_data_url,
@@ -38,6 +40,9 @@ _OWN_ADDRESSES: Final = (
     "https://youtu.be/",
 )
 """What Google's servers read themselves."""
+
+_HEAD_CHARS: Final = 32
+"""Of base64, in which a file says what it is."""
 
 WirePart = dict[str, Any]
 Content = dict[str, Any]
@@ -144,7 +149,13 @@ class Contents:
         if not address:
             raise BadRequest(f"`{where}.file` holds no file.", param=f"{where}.file")
         if part.file.file_data:
-            return self._data(address, f"{where}.file.file_data")
+            place = f"{where}.file.file_data"
+            found = attached(address, place, self._fetched, part.file.filename)
+            if found is None:
+                return self._data(address, place)
+            if found.media_type == UNKNOWN_TYPE:
+                raise BadRequest(f"`{place}` does not say what kind of file it is.", param=place)
+            return inline(found.media_type, found.base64)
         if not address.startswith(_OWN_ADDRESSES):
             param = f"{where}.file.file_id"
             raise BadRequest(f"`{param}`: Gemini knows no such file; send `file_data`.", param=param)
@@ -152,7 +163,8 @@ class Contents:
 
     def _data(self, address: str, where: str) -> WirePart:
         if is_data_url(address):
-            return inline(*split_data_url(address, where))
+            declared, data = split_data_url(address, where)
+            return inline(media_type_of(decoded(data[:_HEAD_CHARS], where)) or declared, data)
         if address.startswith(_OWN_ADDRESSES):
             guessed = mimetypes.guess_type(address)[0]
             return {"fileData": {"fileUri": address, **({"mimeType": guessed} if guessed else {})}}

@@ -1,17 +1,19 @@
 """Pictures: Imagen by `:predict`, Gemini's own by `:generateContent`, both answered as OpenAI's pictures in base64."""
 
 import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.body import JsonBody, ParsedBody
-from services.gateway.providers.chat.completion import unix_now
+from services.gateway.providers.chat.completion import failed_answer, unix_now
 from services.gateway.providers.chat.images import media_type_of
 from services.gateway.providers.errors import BadRequest, UpstreamError
 from services.gateway.providers.estimate import estimate_prompt
-from services.gateway.providers.gemini.answer import block_message, blocked, failed, read_generated
+from services.gateway.providers.gemini.answer import block_message, blocked, read_generated, reported_in
 from services.gateway.providers.gemini.contents import inline
 from services.gateway.providers.gemini.errors import error_inside
 from services.gateway.providers.gemini.thinking import generation_of
@@ -20,6 +22,7 @@ from services.gateway.providers.gemini.wire import InlineData, predict_response
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import left_over
+from services.gateway.providers.several import answers_in
 from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import unreadable_answer
 from shared.events import Tokens
@@ -29,6 +32,8 @@ _GEMINI_RATIOS: Final = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16"
 _RESOLUTIONS: Final = ((3_072, "4K"), (1_793, "2K"))
 _TAKEN: Final = frozenset({"prompt", "n", "size", "response_format", "stream", "image", "image[]", "mask"})
 MAX_IMAGES: Final = 4
+MAX_CALLS: Final = 10
+"""As many pictures as OpenAI draws at most."""
 TOKENS_PER_IMAGE: Final = 1_290
 """Of a picture of a million pixels: these models are priced by the token."""
 
@@ -37,8 +42,13 @@ def is_imagen(model: str) -> bool:
     return model.rpartition("/")[2].startswith(("imagen", "imagegeneration"))
 
 
+def times_to_ask(body: ParsedBody, model: str) -> int:
+    """Imagen draws all pictures at once, Gemini one at a time."""
+    return 1 if is_imagen(model) else body.n
+
+
 def picture_body(body: ParsedBody, model: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
-    """The method, its body and what was left out. Raises BadRequest."""
+    """The method, its body and what was left out; see `times_to_ask`. Raises BadRequest."""
     prompt = body.text("prompt")
     if not prompt:
         raise BadRequest("`prompt` must say what to draw.", param="prompt")
@@ -52,8 +62,8 @@ def picture_body(body: ParsedBody, model: str) -> tuple[str, dict[str, Any], tup
         dropped.append("size")  # the ratio is kept, the number of pixels is the model's
     if is_imagen(model):
         return "predict", _imagen(body, prompt, _ratio(size, _IMAGEN_RATIOS)), tuple(dropped)
-    if body.n > 1:
-        raise BadRequest("`n` cannot be used with this model: it draws one picture at a time.", param="n")
+    if body.n > MAX_CALLS:
+        raise BadRequest(f"`n` cannot be above {MAX_CALLS} with this model.", param="n")
     config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"]}
     if size is not None:
         resolution = _resolution(size) if generation_of(model) >= 3 else {}
@@ -65,13 +75,22 @@ def picture_body(body: ParsedBody, model: str) -> tuple[str, dict[str, Any], tup
 
 def read_pictures(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
     """Never raises: an answer that cannot be read, or holds no picture, has its `error` set."""
-    found = _predicted(answer)
-    if found is None:
-        found = _generated(body, answer)
-    if isinstance(found, UpstreamError):
-        return failed(answer, found)
-    pictures, usage, said, seen = found
-    data = [{"b64_json": picture.data, **({"revised_prompt": said} if said else {})} for picture in pictures]
+    try:
+        answers = answers_in(answer)
+    except msgspec.DecodeError:
+        return failed_answer(answer, unreadable_answer())
+    found = [_found(body, one) for one in answers]
+    drawn = [one for one in found if not isinstance(one, UpstreamError)]
+    errors = [one for one in found if isinstance(one, UpstreamError)]
+    # What was not drawn has its price all the same.
+    lost = [
+        cost
+        for one, read in zip(answers, found, strict=True)
+        if isinstance(read, UpstreamError) and (cost := reported_in(one)) is not None
+    ]
+    if not drawn:
+        return failed_answer(answer, errors[0], _sum_of(lost) if lost else None)
+    usage, seen = _sum_of([*(one.usage for one in drawn), *lost]), sum(one.seen for one in drawn)
     tokens = usage.tokens
     counts = {
         "input_tokens": tokens.prompt,
@@ -79,19 +98,45 @@ def read_pictures(body: ParsedBody, answer: bytes) -> OpenAIAnswer:
         "total_tokens": tokens.prompt + tokens.completion,
         "input_tokens_details": {"text_tokens": tokens.prompt - seen, "image_tokens": seen},
     }
-    document: dict[str, Any] = {"created": unix_now(), "data": data}
-    document["output_format"] = pictures[0].mime_type.removeprefix("image/") or "png"
+    document: dict[str, Any] = {"created": unix_now(), "data": [one for each in drawn for one in each.data]}
+    document["output_format"] = drawn[0].pictures[0].mime_type.removeprefix("image/") or "png"
     if tokens.prompt or tokens.completion:
         document["usage"] = counts
     fields = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document.items()}
     return OpenAIAnswer(msgspec.json.encode(fields), "application/json", usage, fields=fields)
 
 
-_Found = tuple[list[InlineData], Usage, str, int]
-"""The pictures, what they used, what was said beside them, and how much of the prompt was pictures."""
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What one answer holds."""
+
+    pictures: list[InlineData]
+    usage: Usage
+    said: str = ""
+    """Beside the pictures."""
+    seen: int = 0
+    """How much of the prompt was pictures."""
+
+    @property
+    def data(self) -> list[dict[str, str]]:
+        said = {"revised_prompt": self.said} if self.said else {}
+        return [{"b64_json": picture.data, **said} for picture in self.pictures]
 
 
-def _predicted(answer: bytes) -> _Found | UpstreamError | None:
+def _sum_of(usages: Sequence[Usage]) -> Usage:
+    """All of them in the tier of the first."""
+    counts = [msgspec.structs.asdict(one.tokens) for one in usages]
+    tokens = Tokens(**{name: sum(count[name] for count in counts) for name in counts[0]})
+    estimated = any(one.estimated for one in usages)
+    return msgspec.structs.replace(usages[0], tokens=tokens, estimated=estimated)
+
+
+def _found(body: ParsedBody, answer: bytes) -> _Drawn | UpstreamError:
+    predicted = _predicted(answer)
+    return _generated(body, answer) if predicted is None else predicted
+
+
+def _predicted(answer: bytes) -> _Drawn | UpstreamError | None:
     """Imagen's pictures; None when the answer is not of `:predict`."""
     try:
         response = predict_response.decode(answer)
@@ -107,14 +152,14 @@ def _predicted(answer: bytes) -> _Found | UpstreamError | None:
     ]
     if pictures:
         said = next((one.prompt for one in response.predictions if one.prompt), "")
-        return pictures, Usage(Tokens(images=len(pictures))), said, 0
+        return _Drawn(pictures, Usage(Tokens(images=len(pictures))), said)
     reasons = [one.rai_filtered_reason for one in response.predictions if one.rai_filtered_reason]
     if reasons or (b'"candidates"' not in answer and b'"promptFeedback"' not in answer):
         return _filtered(reasons[0] if reasons else "The provider filtered out all pictures.")
     return None
 
 
-def _generated(body: ParsedBody, answer: bytes) -> _Found | UpstreamError:
+def _generated(body: ParsedBody, answer: bytes) -> _Drawn | UpstreamError:
     response = read_generated(answer)
     if isinstance(response, UpstreamError):
         return response
@@ -135,9 +180,9 @@ def _generated(body: ParsedBody, answer: bytes) -> _Found | UpstreamError:
             completion_image=drawn,
             images=len(pictures),
         )
-        return pictures, Usage(tokens, estimated=True), said, 0
+        return _Drawn(pictures, Usage(tokens, estimated=True), said)
     seen = tokens_of("IMAGE", reported.prompt_tokens_details)
-    return pictures, usage_of(reported, images=len(pictures)), said, seen
+    return _Drawn(pictures, usage_of(reported, images=len(pictures)), said, seen)
 
 
 def _filtered(message: str) -> UpstreamError:

@@ -13,6 +13,7 @@ from services.gateway.providers.chat.request import (
     NamedTool,
     ToolChoice,
 )
+from services.gateway.providers.chat.structure import in_words
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.gemini.contents import Contents
 from services.gateway.providers.gemini.schema import fitted_schema
@@ -20,6 +21,8 @@ from services.gateway.providers.gemini.thinking import generation_of, thinking_c
 
 JSON: Final = "application/json"
 MAX_STOPS: Final = 5
+_FORMATS_BESIDE_TOOLS: Final = 3
+"""The generation since which both go together; the others refuse a request that has both."""
 _SEEDS: Final = 2**31
 _POLICY: Final = Policy(
     "Gemini",
@@ -44,15 +47,20 @@ def chat_body(chat: ChatRequest, model: str, fetched: Mapping[str, Fetched]) -> 
     fitting = fit(_POLICY, chat)
     contents = Contents(fetched, wants_signatures=generation_of(model) >= 3)
     contents.read(chat)
+    tools = _tools(chat)
+    form, words = _format(chat)
+    if words and tools and generation_of(model) < _FORMATS_BESIDE_TOOLS:
+        form = {}
+        contents.system.append({"text": words})
+        fitting.drop("response_format")  # what is said in words is not enforced
     body: Body = {"contents": contents.contents}
     if contents.system:
         body["systemInstruction"] = {"parts": contents.system}
-    tools = _tools(chat)
     if tools:
         body["tools"] = tools
     if choice := _tool_config(chat):
         body["toolConfig"] = choice
-    if config := _generation_config(chat, model, fitting):
+    if config := _generation_config(chat, model, fitting) | form:
         body["generationConfig"] = config
     tier = _TIERS.get(chat.service_tier or "")
     if tier is not None and chat.service_tier != "default":
@@ -121,7 +129,6 @@ def _generation_config(chat: ChatRequest, model: str, fitting: Fit) -> Body:
         "thinkingConfig": thinking_config(chat, model, fitting),
         "responseModalities": _modalities(chat, fitting),
         **_logprobs(chat, fitting),
-        **_format(chat),
     }
     return {name: value for name, value in config.items() if value is not None}
 
@@ -134,16 +141,18 @@ def _logprobs(chat: ChatRequest, fitting: Fit) -> Body:
     return {"responseLogprobs": True, "logprobs": chat.top_logprobs}
 
 
-def _format(chat: ChatRequest) -> Body:
+def _format(chat: ChatRequest) -> tuple[Body, str]:
+    """The settings for an answer in JSON, and what to say instead; empty where none is asked for."""
     match chat.response_format:
-        case JsonObjectFormat():
-            return {"responseMimeType": JSON}
-        case JsonSchemaFormat(json_schema):
-            if not json_schema.schema:
-                return {"responseMimeType": JSON}
-            schema = fitted_schema(json_schema.schema, "response_format.json_schema.schema")
-            return {"responseMimeType": JSON, "responseJsonSchema": schema}
-    return {}
+        case JsonObjectFormat() as asked:
+            return {"responseMimeType": JSON}, in_words(asked)
+        case JsonSchemaFormat(json_schema) as asked:
+            form: Body = {"responseMimeType": JSON}
+            if json_schema.schema:
+                schema = fitted_schema(json_schema.schema, "response_format.json_schema.schema")
+                form["responseJsonSchema"] = schema
+            return form, in_words(asked)
+    return {}, ""
 
 
 def _modalities(chat: ChatRequest, fitting: Fit) -> list[str] | None:

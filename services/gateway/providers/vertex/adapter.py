@@ -26,7 +26,7 @@ from services.gateway.providers.gemini.adapter import (
 from services.gateway.providers.gemini.audio import speech_body, transcript_body
 from services.gateway.providers.gemini.embeddings import TAKEN, predict_bodies, vertex_embed_bodies
 from services.gateway.providers.gemini.errors import error_of_answer
-from services.gateway.providers.gemini.images import picture_body
+from services.gateway.providers.gemini.images import picture_body, times_to_ask
 from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.multipart import MultipartBody
 from services.gateway.providers.operations import Operation
@@ -146,7 +146,7 @@ def _google(operation: Operation, place: Place, target: Target, body: ParsedBody
     if operation is Operation.EMBEDDINGS and isinstance(body, JsonBody):
         return _embeddings(place, body)
     wire: dict[str, Any]
-    method = GENERATE
+    method, times = GENERATE, 1
     if operation is Operation.CHAT and isinstance(body, JsonBody):
         wire, dropped = chat_body(read_chat(body), place.model, target.fetched)
         method = STREAM if body.stream else GENERATE
@@ -156,7 +156,8 @@ def _google(operation: Operation, place: Place, target: Target, body: ParsedBody
         wire, dropped = transcript_body(body)
     else:
         method, wire, dropped = picture_body(body, place.model)
-    return place.url(method), [msgspec.json.encode(wire)], dropped
+        times = times_to_ask(body, place.model)
+    return place.url(method), [msgspec.json.encode(wire)] * times, dropped
 
 
 def _embeddings(place: Place, body: JsonBody) -> _Built:

@@ -19,7 +19,8 @@ from tests.support.providers.houses import KINDS
 from tests.support.providers.judges import adapter_of, complaints, target_of
 
 FURTHER_MODELS = {
-    "openai": ("o3", "gpt-5-chat-latest"),
+    "openai": ("o3", "gpt-5-chat-latest", "gpt-5.4", "gpt-5.6-sol"),
+    "azure": ("gpt-5",),
     "anthropic": ("claude-3-haiku-20240307",),
     "gemini": ("gemini-2.0-flash",),
     "vertex": ("gemini-2.5-flash",),

@@ -13,8 +13,9 @@ from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamE
 from services.gateway.providers.multipart import parse_multipart
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.operations import Operation
-from services.gateway.providers.pictures import nearest_size
+from services.gateway.providers.pictures import is_free_size, nearest_free_size, nearest_size
 from shared.catalogue.provider_types import PROVIDER_TYPES
+from tests.support.providers.openai_models import wrong_for_model
 from tests.support.targets import form, json_body, target
 
 ADAPTER = OpenAIAdapter()
@@ -157,6 +158,16 @@ def test_gpt_image_refuses_a_response_format() -> None:
         ("dall-e-2", "600x600", "512x512"),
         ("dall-e-3", "large", None),
         ("dall-e-3", "0x0", None),
+        ("gpt-image-1.5", "2048x2048", "1024x1024"),
+        ("chatgpt-image-latest", "1920x1080", "1536x1024"),
+        ("gpt-image-2", "1536x864", "1536x864"),
+        ("gpt-image-2", "auto", "auto"),
+        ("gpt-image-2", "512x512", "816x816"),
+        ("gpt-image-2-2026-04-21", "4096x4096", "2880x2880"),
+        ("gpt-image-2.5-sunburst", "3840x2160", "3840x2160"),
+        ("gpt-image-2.5-flare-2026-09-08", "9999x1", "1424x480"),
+        ("gpt-image-2.5-flare", "large", None),
+        ("gpt-image-2.6-flare", "640x480", "640x480"),
         ("some-other-model", "512x512", "512x512"),
     ],
 )
@@ -172,6 +183,49 @@ def test_the_nearest_size_is_always_a_supported_one(width: int, height: int) -> 
     sizes = ("1024x1024", "1792x1024", "1024x1792")
 
     assert nearest_size(f"{width}x{height}", sizes) in sizes
+
+
+@given(st.integers(1, 99_999), st.integers(1, 99_999))
+def test_any_size_has_a_nearest_that_newer_models_draw(width: int, height: int) -> None:
+    found = nearest_free_size(f"{width}x{height}")
+
+    assert found is not None
+    assert wrong_for_model("/images/generations", {"model": "gpt-image-2", "size": found}) == []
+    assert not is_free_size(width, height) or found == f"{width}x{height}"
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "sent"),
+    [
+        ("gpt-image-1.5", {"style": "vivid"}, {}),
+        ("gpt-image-2", {"style": "natural", "input_fidelity": "high"}, {}),
+        ("gpt-image-2.6-sunburst", {"style": "vivid"}, {}),
+        ("gpt-image-1-mini", {"input_fidelity": "high"}, {"input_fidelity": "low"}),
+        ("gpt-image-2", {"quality": "hd"}, {"quality": "high"}),
+        ("gpt-image-1", {"quality": "max"}, {"quality": "high"}),
+        ("gpt-image-2.5-flare", {"quality": "standard"}, {"quality": "medium"}),
+        ("dall-e-3", {"quality": "high"}, {"quality": "hd"}),
+        ("dall-e-2", {"style": "vivid", "quality": "hd"}, {}),
+    ],
+)
+def test_what_a_model_does_not_draw_is_left_out_or_the_nearest_asked_for(
+    model: str, asked: dict[str, str], sent: dict[str, str]
+) -> None:
+    assert picture(model, **asked) == ({"model": model, "prompt": "p", **sent}, tuple(sorted(asked)))
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        ("gpt-image-1.5", {"input_fidelity": "high", "quality": "low"}),
+        ("gpt-image-2.5-sunburst", {"quality": "max"}),
+        ("gpt-image-2.5-flare", {"size": "320x320", "output_format": "gif"}),
+        ("dall-e-3", {"style": "vivid", "quality": "hd", "response_format": "url"}),
+        ("some-other-model", {"style": "vivid", "quality": "hd"}),
+    ],
+)
+def test_what_a_model_draws_is_asked_for_as_it_came(model: str, asked: dict[str, str]) -> None:
+    assert picture(model, **asked) == ({"model": model, "prompt": "p", **asked}, ())
 
 
 def test_a_form_is_adjusted_like_json() -> None:

@@ -189,12 +189,22 @@ def test_the_choice_of_tools(asked: Any, said: Any) -> None:
         (OLD, {"reasoning_effort": "high"}, 16_384, None, ()),
         (OLD, {"reasoning": {"max_tokens": 3000}}, 3_000, None, ()),
         (OLD, {"thinking": {"type": "enabled", "budget_tokens": -1}}, 1_024, None, ()),
-        (OLD, {"reasoning_effort": "high", "max_tokens": 2_000}, 1_999, None, ()),
+        (OLD, {"reasoning_effort": "high", "max_tokens": 2_000}, 1_500, None, ()),
+        (OLD, {"reasoning_effort": "high", "max_tokens": 4_096}, 3_072, None, ()),
+        (OLD, {"reasoning_effort": "high", "max_tokens": 16_385}, 12_288, None, ()),
+        (OLD, {"reasoning_effort": "high", "max_tokens": 32_000}, 16_384, None, ()),
+        (OLD, {"thinking": {"type": "enabled", "budget_tokens": 4_000}, "max_tokens": 4_096}, 4_000, None, ()),
+        (NEW, {"reasoning_effort": "xhigh"}, "adaptive", {"effort": "xhigh"}, ()),
+        ("claude-opus-4-7", {"reasoning_effort": "xhigh"}, "adaptive", {"effort": "xhigh"}, ()),
+        ("claude-opus-4-6", {"reasoning_effort": "xhigh"}, "adaptive", {"effort": "high"}, ("reasoning_effort",)),
+        ("claude-sonnet-4-6", {"reasoning_effort": "max"}, "adaptive", {"effort": "max"}, ()),
         (OLD, {"reasoning_effort": "high", "max_tokens": 500}, None, None, ("reasoning_effort",)),
         ("claude-3-haiku-20240307", {"reasoning_effort": "low"}, None, None, ("reasoning_effort",)),
         (OLD, {"reasoning": {"enabled": True}}, 1_024, None, ()),
         (OLD, {"reasoning_effort": "low", **FORCED}, None, None, ("reasoning_effort",)),
-        (NEW, {"reasoning_effort": "low", **FORCED}, None, {"effort": "low"}, ("reasoning_effort",)),
+        (NEW, {"reasoning_effort": "low", **FORCED}, None, {"effort": "low"}, ()),
+        (NEW, {"reasoning_effort": "xhigh", **FORCED}, None, {"effort": "high"}, ("reasoning_effort",)),
+        (NEW, {"thinking": {"type": "enabled", "budget_tokens": 9_000}, **FORCED}, None, None, ("thinking",)),
         (OLD, {"reasoning_effort": "low", "tools": [TOOL], "messages": UNSIGNED}, None, None, ("reasoning_effort",)),
         (NEW, {"reasoning_effort": "low", "tools": [TOOL], "messages": UNSIGNED}, "adaptive", {"effort": "low"}, ()),
         (OLD, {"reasoning_effort": "low", "tools": [TOOL], "messages": SIGNED}, 2_048, None, ()),
@@ -207,6 +217,14 @@ def test_thinking(model: str, asked: Any, thinking: Any, config: Any, dropped: A
     assert (found.get("budget_tokens") or found.get("type")) == thinking
     assert (fields.get("output_config"), left_out) == (config, dropped)
     assert fields["max_tokens"] > found.get("budget_tokens", 0)
+
+
+def test_a_limit_of_nothing_fills_the_cache() -> None:
+    assert built(max_tokens=0)[0]["max_tokens"] == 0
+    assert built(OLD, max_completion_tokens=0, reasoning_effort="low") == (
+        {**built(OLD)[0], "max_tokens": 0},
+        ("reasoning_effort",),
+    )
 
 
 def test_what_cannot_be_said_is_refused_by_name() -> None:
@@ -339,6 +357,67 @@ def test_constraints_outside_the_subset_are_told_in_words() -> None:
 )
 def test_a_schema_that_is_none_is_left_to_the_provider_to_refuse(schema: dict[str, Any]) -> None:
     assert isinstance(accepted_schema(schema), dict)
+
+
+TAGS: Any = {"type": "object", "additionalProperties": {"type": "string"}}
+OPEN: Any = [
+    TAGS,
+    {"type": "object"},
+    {"type": "object", "properties": {"tags": TAGS}},
+    {"type": "object", "properties": {"a": {}}},
+    {"type": "object", "properties": {"a": True}},
+    {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "object"}}}},
+    {"type": "object", "properties": {"a": {"anyOf": [{"type": "null"}, TAGS]}}},
+    {"type": "object", "properties": {"a": {"type": ["object", "null"], "additionalProperties": True}}},
+    {"$ref": "#/$defs/a", "$defs": {"a": TAGS}},
+]
+
+
+@pytest.mark.parametrize("schema", OPEN)
+def test_a_schema_that_leaves_something_open_is_told_in_words(schema: Any) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+
+    fields, dropped = built(response_format=form, tools=[TOOL])
+
+    (said,) = fields["system"]
+    assert json.loads(said["text"].partition("schema:\n")[2]) == schema
+    assert ("output_config" in fields, dropped) == (False, ("response_format",))
+
+
+@pytest.mark.parametrize("schema", OPEN)
+def test_a_model_that_must_be_held_to_such_a_schema_is_not_asked(schema: Any) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": True}}
+    held = {"type": "function", "function": {"name": "b", "parameters": schema, "strict": True}}
+
+    assert refused(response_format=form) == "response_format.json_schema.schema"
+    if schema == {"type": "object"}:  # a tool that names no parameters has none
+        assert built(tools=[held])[0]["tools"][0]["input_schema"]["properties"] == {}
+    else:
+        assert refused(tools=[TOOL, held]) == "tools[1].function.parameters"
+
+
+@pytest.mark.parametrize("schema", OPEN)
+def test_a_tool_that_need_not_be_strict_keeps_its_schema(schema: Any) -> None:
+    tool = {"type": "function", "function": {"name": "b", "parameters": schema}}
+
+    assert built(tools=[tool])[0]["tools"][0]["input_schema"] == {"type": "object", **schema}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        SCHEMA,
+        {"type": "object", "properties": {}},
+        {"type": "object", "properties": {"a": {"enum": [1]}}, "additionalProperties": False},
+        {"$ref": "#/$defs/a", "$defs": {"a": SCHEMA}},
+    ],
+)
+def test_a_schema_that_says_all_is_kept_to(schema: Any) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": True}}
+
+    fields, dropped = built(response_format=form)
+
+    assert (fields["output_config"]["format"]["schema"], dropped) == (transform_schema(schema), ())
 
 
 @pytest.mark.parametrize(("deep", "fits"), [(60, True), (900, False)])

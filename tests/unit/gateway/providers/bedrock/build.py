@@ -14,6 +14,7 @@ from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Provider
 from tests.support.providers.aws_model import operation, params_of, serialized
 from tests.support.providers.bedrock import CLAUDE
+from tests.support.providers.converse_rules import wrong_in_chat
 
 KIND = PROVIDER_TYPES["bedrock"]
 
@@ -42,6 +43,7 @@ def built(body: JsonBody, to: Target | None = None) -> tuple[dict[str, Any], Pre
     sent = prepared.request.body
     assert isinstance(sent, bytes)
     params = params_of(operation("bedrock-runtime", name).input_shape, msgspec.json.decode(sent))
+    assert wrong_in_chat({**params, "modelId": to.alias or to.model}) == ""
     theirs = serialized("bedrock-runtime", name, {"modelId": to.model_on_wire, **params})
     assert prepared.request.method == theirs["method"]
     assert urlsplit(prepared.request.url).path == theirs["url_path"]

@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from services.gateway.providers.bedrock.tools import ANSWER_TOOL
 from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.operations import Operation
+from tests.support.providers.bedrock import CLAUDE
 from tests.unit.gateway.providers.bedrock.build import built, chat_body, params, target
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
@@ -386,3 +388,48 @@ def test_any_request_fits_the_service_or_names_what_does_not(
         built(chat_body(*messages, **fields), to)
     except BadRequest as refused:
         assert refused.param
+
+
+TAGS: Any = {"type": "object", "properties": {"tags": {"type": "object", "additionalProperties": True}}}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        ("openai.gpt-oss-120b-1:0", {}),
+        ("meta.llama3-1-70b-instruct-v1:0", {}),
+        (CLAUDE, {"thinking": {"type": "enabled", "budget_tokens": 2_048}}),
+    ],
+)
+def test_a_schema_that_leaves_something_open_is_told_in_words(model: str, asked: dict[str, Any]) -> None:
+    form: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": TAGS}}
+
+    found, prepared = built(chat_body(response_format=form, **asked), target(model))
+
+    assert msgspec.json.decode(found["system"][-1]["text"].partition("schema:\n")[2]) == TAGS
+    assert "outputConfig" not in found
+    assert prepared.dropped == ("response_format",)
+    form["json_schema"]["strict"] = True
+    with pytest.raises(BadRequest) as refused:
+        built(chat_body(response_format=form, **asked), target(model))
+    assert refused.value.param == "response_format.json_schema.schema"
+
+
+def test_a_tool_cannot_be_held_to_a_schema_that_leaves_something_open() -> None:
+    tool = {"type": "function", "function": {"name": "a", "parameters": TAGS, "strict": True}}
+
+    with pytest.raises(BadRequest) as refused:
+        built(chat_body(tools=[tool]))
+
+    assert refused.value.param == "tools[0].function.parameters"
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "The document:"), (2, "The documents:")])
+def test_documents_alone_get_the_text_that_must_stand_beside_them(count: int, text: str) -> None:
+    pdf = "data:application/pdf;base64," + base64.b64encode(b"%PDF-1.4 x").decode()
+    parts = [{"type": "file", "file": {"file_data": pdf, "filename": "a.pdf"}}] * count
+
+    content = params(chat_body({"role": "user", "content": parts}))["messages"][0]["content"]
+
+    assert content[0] == {"text": text}
+    assert [list(block) for block in content[1:]] == [["document"]] * count

@@ -94,10 +94,39 @@ def test_a_model_behind_an_alias_is_known_by_the_name_that_tells() -> None:
 def test_an_effort_guides_a_model_that_thinks_by_itself() -> None:
     to = target("us.anthropic.claude-opus-4-6-v1:0")
 
-    assert params(chat_body(reasoning_effort="xhigh"), to)["outputConfig"] == {"effort": "xhigh"}
+    hard, prepared = built(chat_body(reasoning_effort="xhigh"), to)
+    assert (hard["outputConfig"], prepared.dropped) == ({"effort": "high"}, ("reasoning_effort",))
+    assert params(chat_body(reasoning_effort="xhigh"), target(OPUS))["outputConfig"] == {"effort": "xhigh"}
     budget, prepared = built(chat_body(thinking={"type": "enabled", "budget_tokens": 2000}), to)
     assert budget["outputConfig"] == {"effort": "low"}
     assert prepared.dropped == ("thinking",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "effort", "dropped"),
+    [
+        ({"reasoning_effort": "low"}, "low", ()),
+        ({"reasoning_effort": "max"}, "high", ("reasoning_effort",)),
+        ({"thinking": {"type": "enabled", "budget_tokens": 9_000}}, None, ("thinking",)),
+    ],
+)
+def test_a_call_that_must_be_made_is_made_with_the_effort_asked_for(
+    asked: dict[str, Any], effort: str | None, dropped: tuple[str, ...]
+) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+    found, prepared = built(chat_body(tools=[tool], tool_choice="required", **asked), target(OPUS))
+
+    assert found.get("outputConfig", {}).get("effort") == effort
+    assert "additionalModelRequestFields" not in found
+    assert prepared.dropped == dropped
+
+
+@pytest.mark.parametrize(("limit", "budget"), [(4_096, 3_072), (16_385, 12_288), (32_000, 16_384)])
+def test_an_effort_leaves_room_for_the_answer(limit: int, budget: int) -> None:
+    found = params(chat_body(reasoning_effort="high", max_tokens=limit))
+
+    assert found["additionalModelRequestFields"]["thinking"]["budget_tokens"] == budget
 
 
 @pytest.mark.parametrize("limit", [2_000, 2_048])

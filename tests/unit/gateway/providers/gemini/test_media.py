@@ -3,14 +3,20 @@
 from typing import Any
 
 import msgspec
+import openai
 import pytest
+from google.genai import types
 
 from services.gateway.providers.body import JsonBody, parse_json
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.gemini.audio import speech_body, transcript_body
-from services.gateway.providers.gemini.images import picture_body
+from services.gateway.providers.gemini.images import picture_body, read_pictures, times_to_ask
 from services.gateway.providers.multipart import MultipartBody, parse_multipart
-from tests.support.providers.gemini import checked
+from services.gateway.providers.operations import Operation
+from services.gateway.providers.usage import Usage
+from shared.events import Tokens
+from tests.support.providers.gemini import PNG, checked
+from tests.support.providers.judges import adapter_of, target_of
 
 DRAWS = "gemini-2.5-flash-image"
 IMAGEN = "imagen-4.0-generate-001"
@@ -37,7 +43,7 @@ def form(*files: str, **fields: str) -> MultipartBody:
     [
         ({}, "prompt"),
         ({"prompt": "x", "stream": True}, "stream"),
-        ({"prompt": "x", "n": 5}, "n"),
+        ({"prompt": "x", "n": 11}, "n"),
         ({"prompt": "x", "size": "big"}, "size"),
     ],
 )
@@ -47,6 +53,76 @@ def test_pictures_that_cannot_be(model: str, fields: dict[str, Any], param: str)
         picture_body(body(**fields), model)
 
     assert refused.value.param == param
+
+
+def test_pictures_beyond_what_imagen_draws_at_once() -> None:
+    with pytest.raises(BadRequest) as refused:
+        picture_body(body(prompt="x", n=5), IMAGEN)
+
+    assert refused.value.param == "n"
+    assert times_to_ask(body(n=3), IMAGEN) == 1
+
+
+@pytest.mark.parametrize("kind", ["gemini", "vertex"])
+def test_several_pictures_of_a_model_that_draws_one_are_asked_for_one_by_one(kind: str) -> None:
+    adapter = adapter_of(kind)
+
+    alone = adapter.build(Operation.IMAGES, target_of(kind, DRAWS), body(prompt="x"))
+    several = adapter.build(Operation.IMAGES, target_of(kind, DRAWS), body(prompt="x", n=3))
+
+    assert alone.converse is None
+    assert several.converse is not None
+    assert several.request.body == alone.request.body
+
+
+def drawn(*parts: Any, prompt: int = 5, drew: int = 1_290) -> Any:
+    """An answer of a model that draws."""
+    details = [types.ModalityTokenCount(modality=types.MediaModality.IMAGE, token_count=drew)]
+    usage = types.GenerateContentResponseUsageMetadata(
+        prompt_token_count=prompt, candidates_token_count=drew, candidates_tokens_details=details
+    )
+    content = types.Content(role="model", parts=list(parts))
+    return types.GenerateContentResponse(
+        candidates=[types.Candidate(content=content, finish_reason=types.FinishReason.STOP)],
+        usage_metadata=usage,
+    )
+
+
+def answers(*given: Any) -> bytes:
+    """As several calls are answered."""
+    documents = [one.model_dump(mode="json", exclude_none=True, by_alias=True) for one in given]
+    return msgspec.json.encode({"answers": documents})
+
+
+PICTURE = types.Part(inline_data=types.Blob(data=PNG, mime_type="image/png"))
+
+
+def test_the_pictures_of_several_answers_are_one() -> None:
+    read = read_pictures(body(n=2), answers(drawn(PICTURE), drawn(types.Part(text="A cat"), PICTURE)))
+
+    document = msgspec.json.decode(read.body)
+    openai.types.ImagesResponse.model_validate(document)
+    assert [one.get("revised_prompt") for one in document["data"]] == [None, "A cat"]
+    assert document["usage"]["total_tokens"] == 2 * 1_295
+    assert read.usage == Usage(Tokens(10, 2_580, completion_image=2_580, images=2))
+
+
+def test_a_picture_that_was_not_drawn_costs_what_google_says() -> None:
+    refused = drawn(types.Part(text="I will not draw that."), drew=8)
+
+    some = read_pictures(body(n=2), answers(refused, drawn(PICTURE)))
+    none = read_pictures(body(n=2), answers(refused, refused))
+
+    assert len(msgspec.json.decode(some.body)["data"]) == 1
+    assert (some.error, some.usage.tokens.prompt, some.usage.tokens.completion) == (None, 10, 1_298)
+    assert none.error is not None
+    assert "will not" in none.error.message
+    assert (none.usage.tokens.prompt, none.usage.tokens.completion) == (10, 16)
+
+
+@pytest.mark.parametrize("answer", [b'{"answers":[', b'{"answers":[{]}', b"<html>"])
+def test_what_is_no_answer_is_an_error(answer: bytes) -> None:
+    assert read_pictures(body(n=2), answer).error is not None
 
 
 @pytest.mark.parametrize(
