@@ -4,8 +4,10 @@ from typing import Any, Final
 
 import msgspec
 
+from services.gateway.providers.chat.images import attached
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.mistral.turns import in_order
+from services.gateway.providers.port import NOTHING_FETCHED
 
 _WRITTEN_OTHERWISE: Final = (b'"input_audio"', b'"file"', b'"refusal"')
 _UNKNOWN: Final = frozenset({"audio", "function_call"})
@@ -74,10 +76,14 @@ def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _document(file: dict[str, Any], where: str) -> dict[str, Any]:
-    if not file.get("file_data"):
+    given, name = file.get("file_data"), file.get("filename")
+    if not given or not isinstance(given, str):
         raise BadRequest(f"`{where}.file` must hold `file_data`.", param=f"{where}.file")
-    document = {"type": "document_url", "document_url": file["file_data"]}
-    return document | ({"document_name": file["filename"]} if file.get("filename") else {})
+    named = name if isinstance(name, str) else None
+    held = attached(given, f"{where}.file.file_data", NOTHING_FETCHED, named)
+    address = given if held is None else f"data:{held.media_type};base64,{held.base64}"
+    document = {"type": "document_url", "document_url": address}
+    return document | ({"document_name": name} if name else {})
 
 
 def plain_end(fields: dict[str, msgspec.Raw]) -> bool:

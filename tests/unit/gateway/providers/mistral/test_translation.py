@@ -210,9 +210,15 @@ def test_documents_and_recordings_have_parts_of_their_own() -> None:
         {"type": "document_url", "document_url": pdf, "document_name": "a.pdf"},
         {"type": "input_audio", "input_audio": "AAAA"},
     ]
-    with pytest.raises(BadRequest) as refused:
-        chat({"type": "file", "file": {"file_id": "file-1"}})
-    assert refused.value.param == "messages[0].content[0].file"
+    bare = {"type": "file", "file": {"file_data": "JVBERi0=", "filename": "a.pdf"}}
+    unnamed = {"type": "file", "file": {"file_data": "data:application/octet-stream;base64,JVBERi0="}}
+    elsewhere = {"type": "file", "file": {"file_data": "https://example.org/a.pdf"}}
+    read = chat(bare, unnamed, elsewhere)[0]["messages"][0]["content"]
+    assert [part["document_url"] for part in read] == [pdf, pdf, "https://example.org/a.pdf"]
+    for file, param in (({"file_id": "file-1"}, "file"), ({"file_data": "no base64!"}, "file.file_data")):
+        with pytest.raises(BadRequest) as refused:
+            chat({"type": "file", "file": file})
+        assert refused.value.param == f"messages[0].content[0].{param}"
 
 
 def test_vectors_are_asked_for_in_mistrals_terms() -> None:
