@@ -20,7 +20,7 @@ from services.gateway.providers.responses.envelope import (
     text_part,
     usage_of,
 )
-from services.gateway.providers.responses.items import Json
+from services.gateway.providers.responses.reading import Json
 from services.gateway.providers.usage import Usage
 
 

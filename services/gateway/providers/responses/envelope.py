@@ -6,7 +6,7 @@ import msgspec
 
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.completion import new_id, unix_now
-from services.gateway.providers.responses.items import Json
+from services.gateway.providers.responses.reading import Json
 from services.gateway.providers.responses.request import Function, reasoning_of, tools_of
 from services.gateway.providers.usage import Usage
 

@@ -16,7 +16,7 @@ from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_prompt
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import Adjusted, adjust
-from services.gateway.providers.responses.items import decoded
+from services.gateway.providers.responses.reading import decoded
 from services.gateway.providers.responses.request import refuse_background, tools_of
 from services.gateway.providers.usage import Usage, at_tier, read_usage, usage_json, with_cost
 from services.gateway.providers.wire_errors import error_in, unreadable_answer

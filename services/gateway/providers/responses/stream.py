@@ -24,7 +24,7 @@ from services.gateway.providers.responses.envelope import (
     text_part,
     usage_of,
 )
-from services.gateway.providers.responses.items import Json
+from services.gateway.providers.responses.reading import Json
 from services.gateway.providers.usage import Usage
 
 _encode: Final = msgspec.json.Encoder().encode
