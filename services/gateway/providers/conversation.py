@@ -15,6 +15,9 @@ SYSTEM: Final = b'"system"'
 DEVELOPER: Final = b'"developer"'
 CACHING: Final = frozenset({"cache_control"})
 """Anthropic's markers, on messages, their parts and tools."""
+_FUNCTION: Final = b'"function"'
+_NAME: Final = frozenset({"name"})
+"""Of the message of a function it is all that tells which one answers."""
 _EMPTY_FIELDS: Final = frozenset({"refusal", "annotations", "audio", "function_call", "tool_calls"})
 """What a message of an answer has even when it has none of it."""
 _EMPTY: Final = (b"null", b"[]", b'""')
@@ -45,7 +48,8 @@ def fit_messages(
             changed = True
         if strict:
             changed |= _without_empty(message)
-        removed |= _without(message, unwanted)
+        of_function = bytes(message.get("role", b"")) == _FUNCTION
+        removed |= _without(message, unwanted - _NAME if of_function else unwanted)
         for name in ("content", "tool_calls"):
             removed |= _inside(message, name, unwanted)
     if not changed and not removed:

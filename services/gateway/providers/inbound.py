@@ -142,7 +142,7 @@ class Inbound(ErrorFormat, Protocol):
     """One client format. No I/O and no state between requests."""
 
     own_names: Mapping[str, str]
-    """Field of a chat request -> what the client calls it, where that is something else."""
+    """Field of a chat request, or a place in one -> what the client calls it, where that is something else."""
 
     def to_chat(self, body: JsonBody) -> JsonBody:
         """The same request as a chat completion; it streams if `body` does. Raises BadRequest naming the field."""
@@ -297,8 +297,9 @@ class InboundAdapter:
 
     def _own_name(self, place: str) -> str:
         """The client's name for a field; of places inside of it only the field, where the insides differ."""
+        names = self._inbound.own_names
         field = _FIELD.match(place)
-        return self._inbound.own_names.get(field[0], place) if field else place
+        return names.get(place) or (names.get(field[0], place) if field else place)
 
     def _chat(self) -> JsonBody:
         """Translated once, also when several credentials are tried."""

@@ -45,6 +45,7 @@ INBOUNDS: Final[Mapping[Operation, Inbound]] = MappingProxyType(
         Operation.MESSAGES: MESSAGES,
     }
 )
+_WITH_PICTURES: Final = ResponsesFormat(pictures_in_results=True)
 _OPENAI: Final = OpenAIErrors()
 
 
@@ -70,7 +71,16 @@ def route_for(route: Route, operation: Operation, body: ParsedBody) -> Route:
         return route
     if inbound is None:
         return replace(route, adapter=EstimateAdapter(route.adapter))
+    if operation is Operation.RESPONSES and _takes_pictures_in_results(route):
+        inbound = _WITH_PICTURES
     return replace(route, adapter=InboundAdapter(route.adapter, inbound, body))
+
+
+def _takes_pictures_in_results(route: Route) -> bool:
+    """Anthropic's models do, wherever they are served, and Bedrock's. Elsewhere the result of a tool is text."""
+    return route.type.wire in ("anthropic", "bedrock") or (
+        route.type.wire in ("azure", "vertex") and is_claude(route.model)
+    )
 
 
 def speaks(provider: Provider, kind: ProviderType, operation: Operation, model: str = "") -> bool:

@@ -168,3 +168,87 @@ async def test_what_a_model_does_not_do() -> None:
         assert (await client.images.generate(model="gpt-image-2", prompt="a", size="1536x864")).data
         assert (await client.chat.completions.create(model="gpt-5.1", messages=HELLO, temperature=0.7)).id
         assert len(fake.refused) == 4
+
+
+ENCRYPTED: Any = {"store": False, "include": ["reasoning.encrypted_content"]}
+ASKED: Any = {"role": "user", "content": "Hi"}
+RESPONDING = pytest.mark.parametrize("kind", ["openai", "azure", "xai", "openrouter"])
+
+
+async def answered(client: openai.AsyncOpenAI, streamed: bool, **asked: Any) -> list[Any]:
+    """The items of a response, as a client sends them back."""
+    if streamed:
+        async with client.responses.stream(model="m", **asked) as stream:
+            response: Any = await stream.get_final_response()
+    else:
+        response = await client.responses.create(model="m", **asked)
+    return [item.model_dump(exclude_none=True, exclude={"parsed_arguments"}) for item in response.output]
+
+
+def results(items: list[Any]) -> list[Any]:
+    calls = [item for item in items if item["type"] == "function_call"]
+    return [{"type": "function_call_output", "call_id": call["call_id"], "output": "1"} for call in calls]
+
+
+@RESPONDING
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("how", [{}, ENCRYPTED], ids=["stored", "encrypted"])
+async def test_items_of_responses_come_back(kind: str, streamed: bool, how: Any) -> None:
+    async with sdk(kind) as (fake, client):
+        fake.play(Turn(thought="Hm.", calls=(Call("a1", "look", {"city": "Oslo"}), Call("b2", "listen", {}))))
+        items = [ASKED]
+        for _ in range(2):
+            said = await answered(client, streamed, input=items, **how)
+            items += [*said, *results(said)]
+
+        assert [item["type"] for item in said] == ["reasoning", "function_call", "function_call"]
+        assert said[0]["summary"] == [{"type": "summary_text", "text": "Hm."}]
+        assert ("encrypted_content" in said[0]) is bool(how)
+        assert fake.refused == []
+
+
+@RESPONDING
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"encrypted_content": "finops1."}, "could not be decrypted"),
+        ({"encrypted_content": None}, "not found"),
+        ({"id": "fc_1"}, "does not begin with 'rs'"),
+        ({"id": "rs_1:2"}, "other characters"),
+        ({"id": "rs_" + "x" * 62}, "too long"),
+    ],
+)
+async def test_reasoning_that_is_not_its_own_is_refused(kind: str, changes: Any, problem: str) -> None:
+    async with sdk(kind) as (fake, client):
+        fake.play(Turn(thought="Hm."))
+        thought, said = await answered(client, False, input=[ASKED], **ENCRYPTED)
+        with pytest.raises(openai.BadRequestError) as refused:
+            await answered(client, False, input=[ASKED, thought | changes, said, ASKED], **ENCRYPTED)
+        assert problem in refused.value.response.text
+
+
+@pytest.mark.parametrize("kind", ["openai", "azure"])
+async def test_items_as_codex_sends_them_are_openais_alone_to_take(kind: str) -> None:
+    async with sdk(kind) as (fake, client):
+        said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
+        asked = answered(client, False, input=[ASKED, said, ASKED])
+        if fake.quirks.bare_items:
+            await asked
+        else:
+            with pytest.raises(openai.BadRequestError, match="output_text"):
+                await asked
+
+
+async def test_calls_and_their_results_come_in_pairs_and_items_once() -> None:
+    async with sdk("openai") as (fake, client):
+        fake.play(Turn(calls=(Call("a1", "look", {}),)))
+        (call,) = await answered(client, False, input=[ASKED])
+        (result,) = results([call])
+        for items, problem in (
+            ([ASKED, call], "no output for the call 'a1'"),
+            ([ASKED, result], "no call for the output of 'a1'"),
+            ([ASKED, call, result, call], "duplicate item"),
+            ([ASKED, call | {"call_id": "x" * 65}, result | {"call_id": "x" * 65}], "too long"),
+        ):
+            with pytest.raises(openai.BadRequestError, match=problem):
+                await answered(client, False, input=items)

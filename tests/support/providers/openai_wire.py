@@ -12,7 +12,12 @@ from starlette.requests import Request
 from tests.support.gateway import served
 from tests.support.providers import openai_types as made
 from tests.support.providers.openai_models import wrong_for_model
-from tests.support.providers.openai_responses import response_answer, response_events
+from tests.support.providers.openai_responses import (
+    Made,
+    response_answer,
+    response_events,
+    with_trimmings,
+)
 from tests.support.providers.quirks import Quirks
 from tests.support.providers.script import REFUSAL, RETRY_AFTER_S, Asked, Document, Turn
 from tests.support.upstream.app import Receive, Scope, Send
@@ -33,6 +38,8 @@ class FakeOpenAI:
     turn: Turn = field(default_factory=Turn)
     asked: list[Asked] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    kept: Made = field(default_factory=Made)
+    """What it remembers of its responses."""
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """A client went away from a stream that stalled."""
 
@@ -65,12 +72,17 @@ class FakeOpenAI:
 
     def wrong_in(self, path: str, body: Document) -> list[str]:
         """What this vendor has against a request."""
-        found = made.wrong_in_form(made.REQUESTS[path], body) if path in FORMS else made.wrong_in(path, body)
+        judged = with_trimmings(body) if path == "/responses" and self.quirks.bare_items else body
+        found = (
+            made.wrong_in_form(made.REQUESTS[path], body) if path in FORMS else made.wrong_in(path, judged)
+        )
         if not self.quirks.strict:
             found = [problem for problem in found if not problem.endswith("is unknown")]
         taken = {f".{name} is unknown" for name in self.quirks.takes}
         back = tuple(f".{name} is unknown" for name in self.quirks.told_back)
         found = [problem for problem in found if problem not in taken and not _told_back(problem, back)]
+        if path == "/responses":
+            found += self.kept.wrong_in(body)
         found += [f".{name} is not supported" for name in sorted(self.quirks.refuses & body.keys())]
         return found + (wrong_for_model(path, body) if self.quirks.openais_models else [])
 
@@ -162,7 +174,7 @@ class FakeOpenAI:
             case "/completions":
                 return made.text_answer(self.turn, model)
             case "/responses":
-                return response_answer(self.turn, model)
+                return response_answer(self.turn, model, self.kept.output(self.turn, body))
             case "/embeddings":
                 return self.embeddings(body)
             case "/moderations":
@@ -174,7 +186,7 @@ class FakeOpenAI:
     def pieces(self, path: str, body: Document) -> list[bytes]:
         """A whole stream, event by event."""
         if path == "/responses":
-            return response_events(self.turn, body["model"])
+            return response_events(self.turn, body["model"], self.kept.output(self.turn, body))
         chunks = (
             self.chat_chunks(body)
             if path == "/chat/completions"

@@ -106,6 +106,8 @@ class Quirks:
     """Parameters that OpenAI does not have."""
     told_back: frozenset[str] = frozenset()
     """Fields of an assistant's message that it takes back, beside OpenAI's."""
+    bare_items: bool = False
+    """It takes items of its responses back without their ids and other trimmings, as Codex sends them."""
     thought: str = ""
     """The field that reasoning comes in; empty: it does not come."""
     usage: Placing = "chunk"
@@ -152,7 +154,9 @@ _OWN_SERVER: Final = Quirks(
 
 QUIRKS: Final[Mapping[str, Quirks]] = {
     "openai": Quirks(
-        openais_models=True, chunk_extras={"service_tier": "default", "system_fingerprint": "fp_1"}
+        openais_models=True,
+        bare_items=True,
+        chunk_extras={"service_tier": "default", "system_fingerprint": "fp_1"},
     ),
     "azure": Quirks(openais_models=True, error=azure_error, chunk_extras={"system_fingerprint": "fp_1"}),
     "groq": Quirks(

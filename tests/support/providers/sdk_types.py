@@ -60,7 +60,7 @@ def _fields(kind: Any) -> dict[str, tuple[Any, bool]] | None:
     """Name on the wire -> (type, required); None for what is no object."""
     if is_typeddict(kind):
         hints = get_type_hints(kind, include_extras=True)
-        return {name: (hint, name in kind.__required_keys__) for name, hint in hints.items()}
+        return {name: (hint, _is_required(kind, name, hint)) for name, hint in hints.items()}
     if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
         return {
             info.serialization_alias or info.alias or name: (info.annotation, info.is_required())
@@ -73,6 +73,12 @@ def _fields(kind: Any) -> dict[str, tuple[Any, bool]] | None:
             for field in dataclasses.fields(kind)
         }
     return None
+
+
+def _is_required(kind: Any, name: str, hint: Any) -> bool:
+    """Modules whose annotations are texts do not tell it in `__required_keys__`."""
+    told = get_origin(hint)
+    return told is Required or (told is not NotRequired and name in kind.__required_keys__)
 
 
 def _object(fields: dict[str, tuple[Any, bool]], value: Any, where: str) -> list[str]:

@@ -6,19 +6,23 @@ and `data` of a redacted thought in Messages. Clients send it back as it came.
 
 import base64
 import binascii
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 MARK: Final = "finops1."
 """Tells ours from what another server wrote."""
 
+ThoughtField = Literal["", "reasoning", "reasoning_content"]
 
-class Memory(msgspec.Struct):
+
+class Memory(msgspec.Struct, omit_defaults=True):
     """`details`: the `reasoning_details` of a message. `calls`: call id -> its `extra_content`."""
 
     details: list[Any] = []
     calls: dict[str, Any] = {}
+    thought_in: ThoughtField = ""
+    """The field of a message that visible reasoning came in, for providers that take it back as it was."""
 
 
 _memory: Final = msgspec.json.Decoder(Memory)
@@ -26,7 +30,7 @@ _memory: Final = msgspec.json.Decoder(Memory)
 
 def sealed(memory: Memory) -> str | None:
     """As a text; None when there is nothing to remember."""
-    if not memory.details and not memory.calls:
+    if memory == Memory():
         return None
     return MARK + base64.urlsafe_b64encode(msgspec.json.encode(memory)).decode()
 

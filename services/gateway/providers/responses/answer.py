@@ -1,26 +1,26 @@
 """A whole chat completion as a response."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from services.gateway.providers.body import JsonBody
-from services.gateway.providers.chat.memory import Memory, sealed
-from services.gateway.providers.inbound import ChunkDelta, ChunkLogprobs, ToolCallPiece
+from services.gateway.providers.chat.memory import Memory
+from services.gateway.providers.inbound import ChunkDelta, ChunkLogprobs
 from services.gateway.providers.responses.envelope import (
     Envelope,
     annotation_of,
     call_item,
     logprob_of,
     message_item,
-    reasoning_item,
     refusal_part,
     status_of,
     text_part,
     usage_of,
 )
-from services.gateway.providers.responses.items import Json
+from services.gateway.providers.responses.reading import Json
+from services.gateway.providers.responses.reasoning import OUR_PREFIX, reasoning_item, thought_field
 from services.gateway.providers.usage import Usage
 
 
@@ -51,7 +51,7 @@ def answer_of(body: JsonBody, chat: Mapping[str, msgspec.Raw], usage: Usage) -> 
     reason = choice.finish_reason or ""
     document = envelope.document(
         status_of(reason),
-        _output(choice, envelope.key, status_of(reason)),
+        _output(choice, envelope, status_of(reason)),
         usage_of(usage),
         finish_reason=reason,
         service_tier=completion.service_tier,
@@ -59,13 +59,15 @@ def answer_of(body: JsonBody, chat: Mapping[str, msgspec.Raw], usage: Usage) -> 
     return msgspec.json.encode(document)
 
 
-def _output(choice: _Choice, key: str, status: str) -> list[Json]:
+def _output(choice: _Choice, envelope: Envelope, status: str) -> list[Json]:
+    """Only what was written last can be cut off."""
     said = choice.message
     output: list[Json] = []
-    calls = said.tool_calls or []
-    encrypted = sealed(Memory(said.reasoning_details or [], _marks(calls)))
-    if said.thought or encrypted is not None:
-        output.append(reasoning_item(f"rs_{key}_0", said.thought, encrypted))
+    calls = [(call, call.function) for call in said.tool_calls or () if call.function is not None]
+    marks = {call.id: call.extra_content for call, _ in calls if call.id and call.extra_content is not None}
+    memory = Memory(said.reasoning_details or [], marks, thought_field(said))
+    if said.thought or memory != Memory():
+        output.append(reasoning_item(envelope.item_id(OUR_PREFIX, 0), said.thought, memory))
     parts = []
     if said.text or not (calls or said.refusal):
         odds = (choice.logprobs.content if choice.logprobs is not None else None) or ()
@@ -74,14 +76,11 @@ def _output(choice: _Choice, key: str, status: str) -> list[Json]:
     if said.refusal:
         parts.append(refusal_part(said.refusal))
     if parts:
-        output.append(message_item(f"msg_{key}_{len(output)}", parts, status))
-    for call in calls:
-        if call.function is not None:
-            item_id = f"fc_{key}_{len(output)}"
-            name, arguments = call.function.name or "", call.function.arguments or ""
-            output.append(call_item(item_id, call.id or item_id, name, arguments, "completed"))
+        ended = "completed" if calls else status
+        output.append(message_item(envelope.item_id("msg", len(output)), parts, ended))
+    for at, (call, function) in enumerate(calls, 1):
+        item_id = envelope.item_id("fc", len(output))
+        ended = status if at == len(calls) else "completed"
+        name, arguments = function.name or "", function.arguments or ""
+        output.append(call_item(item_id, call.id or item_id, name, arguments, ended))
     return output
-
-
-def _marks(calls: list[ToolCallPiece]) -> dict[str, Any]:
-    return {call.id: call.extra_content for call in calls if call.id and call.extra_content is not None}

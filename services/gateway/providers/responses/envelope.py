@@ -1,12 +1,13 @@
 """The response object around the output: what was asked, what came of it, what it used."""
 
+import re
 from typing import Final
 
 import msgspec
 
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.completion import new_id, unix_now
-from services.gateway.providers.responses.items import Json
+from services.gateway.providers.responses.reading import Json
 from services.gateway.providers.responses.request import Function, reasoning_of, tools_of
 from services.gateway.providers.usage import Usage
 
@@ -29,7 +30,13 @@ _ECHOED: Final = (
     ("user", _NULL),
 )
 """What the response repeats of the request, and what stands there otherwise."""
-_UNFINISHED: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_UNFINISHED: Final = {
+    "length": "max_output_tokens",
+    "model_length": "max_output_tokens",  # Mistral's: the model can hold no more
+    "content_filter": "content_filter",
+}
+_NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_-]")
+_MAX_ID_CHARS: Final = 56
 
 
 class Envelope:
@@ -38,11 +45,13 @@ class Envelope:
     def __init__(
         self, body: JsonBody, *, chat_id: str | None, model: str | None, created: int | None
     ) -> None:
-        self.key = (chat_id or new_id("")).removeprefix("chatcmpl-")
-        """What its id and those of its items have in common."""
+        self._key = new_id("")
+        """What the ids of its items have in common, and those of no other response: servers refuse one that comes
+        twice in a conversation, and there are providers that give all their answers the same id."""
         reasoning = reasoning_of(body)
+        told = _NOT_IN_IDS.sub("", (chat_id or "").removeprefix("chatcmpl-"))[:_MAX_ID_CHARS]
         self._head: Json = {
-            "id": f"resp_{self.key}",
+            "id": f"resp_{told or self._key}",
             "object": "response",
             "created_at": created or unix_now(),
             "model": model or body.model,
@@ -57,6 +66,10 @@ class Envelope:
         for name, default in _ECHOED:
             raw = body.raw(name)
             self._head[name] = msgspec.Raw(raw) if raw is not None else default
+
+    def item_id(self, prefix: str, index: int) -> str:
+        """The id of the item at this place of the output; what it is of is told by the prefix, as at OpenAI."""
+        return f"{prefix}_{self._key}_{index}"
 
     def document(
         self,
@@ -132,18 +145,6 @@ def logprob_of(logprob: Json) -> Json:
 
 def refusal_part(text: str) -> Json:
     return {"type": "refusal", "refusal": text}
-
-
-def reasoning_item(item_id: str, text: str, encrypted: str | None) -> Json:
-    """The visible reasoning as its summary: what chat providers show is what they want to be seen."""
-    item: Json = {
-        "type": "reasoning",
-        "id": item_id,
-        "summary": [{"type": "summary_text", "text": text}] if text else [],
-    }
-    if encrypted is not None:
-        item["encrypted_content"] = encrypted
-    return item
 
 
 def call_item(item_id: str, call_id: str, name: str, arguments: str, status: str) -> Json:

@@ -15,7 +15,7 @@ from services.gateway.providers.usage import Usage
 
 
 class ResponsesFormat:
-    """See Inbound."""
+    """See Inbound. `pictures_in_results`: for providers that take what a tool shows with its result."""
 
     own_names: Mapping[str, str] = MappingProxyType(
         {
@@ -23,14 +23,20 @@ class ResponsesFormat:
             "max_completion_tokens": "max_output_tokens",
             "max_tokens": "max_output_tokens",
             "messages": "input",
+            "messages.reasoning": "input.reasoning",
+            "messages.reasoning_content": "input.reasoning",
+            "messages.reasoning_details": "input.reasoning",
             "reasoning_effort": "reasoning.effort",
             "response_format": "text.format",
             "verbosity": "text.verbosity",
         }
     )
 
+    def __init__(self, *, pictures_in_results: bool = False) -> None:
+        self._pictures_in_results = pictures_in_results
+
     def to_chat(self, body: JsonBody) -> JsonBody:
-        return to_chat(body)
+        return to_chat(body, pictures_in_results=self._pictures_in_results)
 
     def dropped(self, body: JsonBody) -> tuple[str, ...]:
         return left_out(body)

@@ -16,8 +16,9 @@ from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.estimate import estimate_prompt
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.parameters import Adjusted, adjust
-from services.gateway.providers.responses.items import decoded
-from services.gateway.providers.responses.request import refuse_background, tools_of
+from services.gateway.providers.responses.reading import decoded
+from services.gateway.providers.responses.reasoning import without_ours
+from services.gateway.providers.responses.request import CLIENTS_OWN, refuse_background, tools_of
 from services.gateway.providers.usage import Usage, at_tier, read_usage, usage_json, with_cost
 from services.gateway.providers.wire_errors import error_in, unreadable_answer
 from shared.events import Tokens
@@ -116,7 +117,7 @@ def adjust_responses(dialect: str, model: str, body: JsonBody) -> Adjusted:
     """The changes that make a body right for the provider. Raises BadRequest."""
     refuse_background(body)
     adjusted = adjust(dialect, Operation.RESPONSES, model, body)
-    refused = _CHAT_ONLY | (DIALECTS[dialect].chat.drop & DIALECTS["openai"].chat.drop)
+    refused = _CHAT_ONLY | {CLIENTS_OWN} | (DIALECTS[dialect].chat.drop & DIALECTS["openai"].chat.drop)
     for name in sorted(body.names & refused):
         adjusted.leave_out(name)
     effort = body.raw("reasoning_effort")
@@ -137,7 +138,17 @@ def adjust_responses(dialect: str, model: str, body: JsonBody) -> Adjusted:
     if b'"include_usage"' in (body.raw("stream_options") or b""):
         adjusted.drop.add("stream_options")  # a chat's; a response has its usage anyway
     _flatten_tools(body, adjusted)
+    _leave_out_foreign_reasoning(body, adjusted)
     return adjusted
+
+
+def _leave_out_foreign_reasoning(body: JsonBody, adjusted: Adjusted) -> None:
+    """What a chat model thought earlier in the conversation."""
+    raw = body.raw("input")
+    kept = without_ours(raw) if raw is not None else None
+    if kept is not None:
+        adjusted.changes["input"] = kept
+        adjusted.dropped.append("input.reasoning")
 
 
 def _without_effort(body: JsonBody, adjusted: Adjusted) -> None:

@@ -6,10 +6,13 @@ import msgspec
 
 from services.gateway.providers.body import JsonBody, parse_json
 from services.gateway.providers.errors import BadRequest
-from services.gateway.providers.responses.items import Json, decoded, messages_of
+from services.gateway.providers.responses.items import left_out_of, messages_of
+from services.gateway.providers.responses.reading import Json, decoded
 
 _STORED: Final = ("previous_response_id", "conversation", "prompt")
 """Names of things at OpenAI that no chat provider has."""
+CLIENTS_OWN: Final = "client_metadata"
+"""What Codex tells about itself: no part of the published API, whose servers refuse what they do not know."""
 _UNSERVED: Final = ("background", "moderation")
 _WITHOUT_EFFECT: Final = {
     "store": b"false",
@@ -20,8 +23,12 @@ _WITHOUT_EFFECT: Final = {
     "access_programs": b"{}",
     "background_options": b"{}",
     "prompt_cache_options": b"{}",
+    CLIENTS_OWN: b"{}",
 }
-"""Left out where the provider has chat completions only, and the value that asks for nothing."""
+"""Left out where the provider has chat completions only, and the value that asks for nothing.
+
+Fields that nobody knows pass, as in a chat: they are a server's own.
+"""
 _TRANSLATED: Final = frozenset(
     {
         "input", "instructions", "max_output_tokens", "text", "reasoning", "reasoning_effort", "tools", "tool_choice",
@@ -92,13 +99,16 @@ _include: Final = msgspec.json.Decoder(list[str])
 _truth: Final = msgspec.json.Decoder(bool | None)
 
 
-def to_chat(body: JsonBody) -> JsonBody:
-    """Raises BadRequest naming the field that no chat has."""
+def to_chat(body: JsonBody, *, pictures_in_results: bool = False) -> JsonBody:
+    """Raises BadRequest naming the field that no chat has.
+
+    `pictures_in_results`: the provider takes what a tool shows with its result.
+    """
     _refuse_what_is_stored(body)
     raw_input = body.raw("input")
     if raw_input is None:
         raise BadRequest("`input` is missing.", param="input")
-    messages = messages_of(raw_input)
+    messages = messages_of(raw_input, pictures_in_results=pictures_in_results)
     instructions = body.text("instructions")
     if instructions:
         messages.insert(0, {"role": "system", "content": instructions})
@@ -121,11 +131,14 @@ def to_chat(body: JsonBody) -> JsonBody:
 
 
 def left_out(body: JsonBody) -> tuple[str, ...]:
-    """Fields of the request that no chat has and that do not change what was asked for."""
+    """What of the request no chat has and does not change what was asked for: fields, and kinds of items of `input`."""
     given = ((name, body.raw(name), default) for name, default in _WITHOUT_EFFECT.items())
     names = [name for name, raw, default in given if raw is not None and raw != default]
     if body.text("service_tier") in _OWN_TIERS:
         names.append("service_tier")
+    raw_input = body.raw("input")
+    if raw_input is not None:
+        names += [f"input.{kind}" for kind in left_out_of(raw_input)]
     return tuple(sorted(names))
 
 
@@ -214,6 +227,8 @@ def _offer_tools(body: JsonBody, chat: Json) -> None:
     if isinstance(choice, ToolChoice) and choice.type == "allowed_tools":
         allowed = {tool.name for tool in choice.tools}
     offered = [tool.called for tool in tools if allowed is None or tool.called.name in allowed]
+    if not offered:
+        chat.pop("parallel_tool_calls", None)  # servers refuse it alone
     if offered:
         chat["tools"] = [{"type": "function", "function": function} for function in offered]
     chosen = _chosen(choice) if choice is not None else None

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from services.gateway.providers.body import JsonBody
-from services.gateway.providers.chat.memory import Memory, sealed
+from services.gateway.providers.chat.memory import Memory, ThoughtField
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.inbound import Chunk, ChunkChoice, ChunkDelta, ToolCallPiece
 from services.gateway.providers.responses.envelope import (
@@ -18,13 +18,18 @@ from services.gateway.providers.responses.envelope import (
     call_item,
     logprob_of,
     message_item,
-    reasoning_item,
     refusal_part,
     status_of,
     text_part,
     usage_of,
 )
-from services.gateway.providers.responses.items import Json
+from services.gateway.providers.responses.reading import Json
+from services.gateway.providers.responses.reasoning import (
+    OUR_PREFIX,
+    open_reasoning,
+    reasoning_item,
+    thought_field,
+)
 from services.gateway.providers.usage import Usage
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -65,11 +70,13 @@ class _Text:
 class _Thought:
     """Reasoning that is being shown."""
 
-    __slots__ = ("index", "item_id", "pieces")
+    __slots__ = ("field", "index", "item_id", "pieces")
 
-    def __init__(self, index: int, item_id: str) -> None:
+    def __init__(self, index: int, item_id: str, field: ThoughtField) -> None:
         self.index = index
         self.item_id = item_id
+        self.field = field
+        """See Memory.thought_in."""
         self.pieces: list[str] = []
 
 
@@ -129,8 +136,9 @@ class ResponseEvents:
         reason = self._finish_reason
         status = status_of(reason)
         self._close(status)
-        for call in self._calls.values():
-            self._close_call(call, status)
+        for at, call in enumerate(self._calls.values(), 1):
+            # Only what was written last can be cut off.
+            self._close_call(call, status if at == len(self._calls) else "completed")
         self._tell(self._memory)
         document = self._document(status, usage_of(usage, self._cost))
         self._event(f"response.{status}", {"response": document})
@@ -163,7 +171,7 @@ class ResponseEvents:
 
     def _delta(self, delta: ChunkDelta, choice: ChunkChoice) -> None:
         if thought := delta.thought:
-            self._think(thought)
+            self._think(thought, thought_field(delta))
         if text := delta.text:
             odds = (choice.logprobs.content if choice.logprobs is not None else None) or ()
             self._say(text, [logprob_of(odd) for odd in odds])
@@ -176,13 +184,13 @@ class ResponseEvents:
         for piece in delta.tool_calls or ():
             self._call(piece)
 
-    def _think(self, text: str) -> None:
+    def _think(self, text: str, field: ThoughtField) -> None:
         thought = self._open
         if not isinstance(thought, _Thought):
             self._close("completed")
-            index, item_id = self._place("rs")
-            thought = self._open = _Thought(index, item_id)
-            self._item_event("added", index, reasoning_item(item_id, "", None))
+            index, item_id = self._place(OUR_PREFIX)
+            thought = self._open = _Thought(index, item_id, field)
+            self._item_event("added", index, open_reasoning(item_id))
             part = {"type": "summary_text", "text": ""}
             self._summary_event("part.added", thought, {"part": part})
         thought.pieces.append(text)
@@ -261,9 +269,9 @@ class ResponseEvents:
             text = "".join(item.pieces)
             self._summary_event("text.done", item, {"text": text})
             self._summary_event("part.done", item, {"part": {"type": "summary_text", "text": text}})
-            encrypted = sealed(Memory(self._memory.details))
-            self._memory.details = []
-            self._done(item.index, reasoning_item(item.item_id, text, encrypted))
+            details, self._memory.details = self._memory.details, []
+            memory = Memory(details) if details else Memory(thought_in=item.field)
+            self._done(item.index, reasoning_item(item.item_id, text, memory))
 
     def _close_call(self, call: _Call, status: str) -> None:
         place = {"item_id": call.item_id, "output_index": call.index}
@@ -278,19 +286,17 @@ class ResponseEvents:
 
     def _tell(self, memory: Memory) -> None:
         """An item of nothing but what the provider wants back."""
-        encrypted = sealed(memory)
-        if encrypted is None:
+        if memory == Memory():
             return
-        index, item_id = self._place("rs")
-        self._item_event("added", index, reasoning_item(item_id, "", None))
-        self._done(index, reasoning_item(item_id, "", encrypted))
+        index, item_id = self._place(OUR_PREFIX)
+        self._item_event("added", index, open_reasoning(item_id))
+        self._done(index, reasoning_item(item_id, "", memory))
 
     def _place(self, prefix: str) -> tuple[int, str]:
         """Index and id of the next item of the output."""
         index = len(self._output)
         self._output.append({})
-        key = self._envelope.key if self._envelope is not None else ""
-        return index, f"{prefix}_{key}_{index}"
+        return index, self._envelope.item_id(prefix, index) if self._envelope is not None else ""
 
     def _done(self, index: int, item: Json) -> None:
         self._output[index] = item

@@ -153,6 +153,16 @@ def test_instructions_are_the_systems_where_nobody_knows_developers(kind: str) -
     assert built({"messages": CONVERSATION}, kind=kind)[0]["messages"][0]["role"] == "system"
 
 
+def test_the_answer_of_a_function_keeps_the_name_that_it_answers_for() -> None:
+    said = [
+        {"role": "user", "name": "ann", "content": "hi"},
+        {"role": "function", "name": "look", "content": "rain"},
+    ]
+    sent, _ = built({"messages": said}, kind="groq")
+
+    assert [message.get("name") for message in sent["messages"]] == [None, "look"]
+
+
 @pytest.mark.parametrize("name", ["models", "preset"])
 @pytest.mark.parametrize(
     "operation", [Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.RESPONSES]

@@ -7,9 +7,11 @@ import pytest
 
 from services.gateway.errors import ClientError
 from services.gateway.providers.anthropic.adapter import AnthropicAdapter
+from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.inbound import InboundAdapter
 from services.gateway.providers.inbounds import INBOUNDS, errors_of, speaks
+from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.operations import Operation
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Provider
@@ -87,6 +89,21 @@ def test_what_was_left_out_is_told_in_the_clients_words(
     adapter = InboundAdapter(AnthropicAdapter(), INBOUNDS[operation], body)
 
     assert adapter.build(operation, target("anthropic", "claude-opus-5"), body).dropped == dropped
+
+
+def test_reasoning_that_a_provider_cannot_be_told_is_called_so() -> None:
+    thought = {"type": "reasoning.text", "text": "Hm.", "signature": "s", "format": "anthropic-claude-v1"}
+    item: Any = {
+        "type": "reasoning",
+        "id": "rs",
+        "summary": [],
+        "encrypted_content": sealed(Memory([thought])),
+    }
+    given = [{"role": "user", "content": "hi"}, item, {"role": "assistant", "content": "Hello."}]
+    body = json_body(json.dumps({"model": "m", "input": given}))
+    adapter = InboundAdapter(OpenAIAdapter(), INBOUNDS[Operation.RESPONSES], body)
+
+    assert adapter.build(Operation.RESPONSES, target("groq", "m"), body).dropped == ("input.reasoning",)
 
 
 @pytest.mark.parametrize(

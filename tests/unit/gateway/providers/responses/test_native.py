@@ -95,6 +95,62 @@ def test_grok_models_that_refuse_an_effort_are_told_none() -> None:
     assert built("xai", "grok-4-0709")["dropped"] == []
 
 
+OURS = [
+    {"type": "reasoning", "id": "rs_finops_1_0", "summary": [], "encrypted_content": "finops1.eyJ9"},
+    {"type": "reasoning", "id": "rs_finops_1_0", "summary": []},
+    {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "finops1."},
+]
+THEIRS = [
+    {"type": "reasoning", "id": "rs_68af4030baa4", "summary": [], "encrypted_content": "gAAAAABfinops1."},
+    {"type": "reasoning", "id": "rs_68af4030baa4", "summary": [], "encrypted_content": None},
+    {"type": "reasoning", "id": "rs_68af4030baa4", "summary": []},
+    {"type": "item_reference", "id": "rs_68af4030baa4"},
+    {"role": "user", "content": "What is finops1. and rs_finops_?"},
+    {"type": "message", "id": "msg_1_1", "role": "assistant", "status": "completed",
+     "content": [{"type": "output_text", "text": "finops1.", "annotations": []}]},
+    {"type": "function_call", "id": "fc_1_2", "call_id": "a", "name": "f", "arguments": '{"a":"finops1."}'},
+    {"type": "function_call_output", "call_id": "a", "output": "rs_finops_"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", ["openai", "xai", "openrouter"])
+def test_reasoning_of_another_model_that_was_told_here_is_left_out_and_no_other(provider: str) -> None:
+    mixed = [item for pair in zip(THEIRS, [*OURS, *OURS, *OURS], strict=False) for item in pair]
+    sent = built(provider, input=mixed)
+
+    assert sent["input"] == THEIRS
+    assert sent["dropped"] == ["input.reasoning"]
+
+
+def passed(text: str) -> bytes:
+    """What a provider is sent for this body."""
+    prepared = OpenAIAdapter().build(Operation.RESPONSES, target(), json_body(text))
+    assert isinstance(prepared.request.body, bytes)
+    return prepared.request.body
+
+
+@pytest.mark.parametrize(
+    "given", [THEIRS, "What is finops1. and rs_finops_?", [], {"id": "rs_finops_1"}, [4, "rs_finops_1"]]
+)
+def test_an_input_without_it_passes_byte_by_byte(given: Any) -> None:
+    written = json.dumps(given, indent=3)
+
+    assert written.encode() in passed(f'{{"model":"m","input":{written}}}')
+
+
+def test_what_stays_beside_it_passes_byte_by_byte() -> None:
+    written = '{"type" :"function_call_output","call_id":"a", "output":"\\u00e9"}'
+
+    sent = passed(f'{{"model":"m","input":[{json.dumps(OURS[0])}, {written}]}}')
+    assert b'"input":[' + written.encode() + b"]" in sent
+
+
+def test_what_codex_tells_of_itself_stays_here() -> None:
+    sent = built(client_metadata={"x-codex-installation-id": "z"})
+
+    assert "client_metadata" not in sent and sent["dropped"] == ["client_metadata"]
+
+
 def test_an_answer_that_comes_later_is_refused() -> None:
     with pytest.raises(BadRequest) as caught:
         built(background=True)

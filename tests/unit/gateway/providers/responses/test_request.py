@@ -20,7 +20,7 @@ from openai.types.responses import (
 )
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from openai.types.responses.response_input_item_param import FunctionCallOutput
-from pydantic import TypeAdapter
+from typing_extensions import get_type_hints
 
 from services.gateway.providers.body import JsonBody, parse_json
 from services.gateway.providers.chat.memory import Memory, sealed
@@ -30,25 +30,10 @@ from services.gateway.providers.responses.request import left_out, to_chat
 from services.gateway.providers.usage import Usage
 from shared.events import Tokens
 from tests.support.providers.anthropic import exhaust
+from tests.support.providers.responses_requests import CHAT, RESPONSES, TRACES, body_of, chat_of
 from tests.support.providers.sdk_requests import Types, strings_in, texts_in
 
-CHAT: TypeAdapter[Any] = TypeAdapter(CompletionCreateParamsNonStreaming)
-RESPONSES: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsNonStreaming)
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}}
-
-
-def body_of(given_input: Any = "hello", **fields: Any) -> JsonBody:
-    return parse_json(json.dumps({"model": "m", "input": given_input, **fields}).encode())
-
-
-def chat_of(given_input: Any = "hello", **fields: Any) -> dict[str, Any]:
-    """The chat request, after OpenAI's types have accepted both sides."""
-    body = body_of(given_input, **fields)
-    RESPONSES.validate_json(body.raw_body)
-    chat = to_chat(body).raw_body
-    CHAT.validate_json(chat)
-    found: dict[str, Any] = json.loads(chat)
-    return found
 
 
 def test_a_text_is_what_the_user_says_and_instructions_come_first() -> None:
@@ -171,42 +156,33 @@ def test_tools_and_their_choice_are_nested_for_a_chat(choice: Any, expected: Any
     assert chat["parallel_tool_calls"] is False
 
 
-SIGNED = [{"type": "reasoning.text", "text": "hm", "signature": "s1"}]
+def test_a_function_that_may_be_called_beside_others_needs_functions() -> None:
+    assert "parallel_tool_calls" not in chat_of(parallel_tool_calls=True)
 
 
-def remembering(**memory: Any) -> dict[str, Any]:
-    return {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": sealed(Memory(**memory))}
+def test_what_belongs_to_responses_alone_does_not_reach_a_chat_and_what_nobody_knows_does() -> None:
+    own = {"client_metadata": {"x-codex-installation-id": "z"}, "truncation": "auto", "max_tool_calls": 3}
+    chat = json.loads(to_chat(body_of(**own, top_k=3, min_p=0.1, chat_template_kwargs={"a": 1})).raw_body)
+
+    assert chat.keys() == {"model", "messages", "top_k", "min_p", "chat_template_kwargs"}
+    assert left_out(body_of(**own)) == ("client_metadata", "max_tool_calls", "truncation")
+    assert left_out(body_of(client_metadata={})) == ()
 
 
-CALL = {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}
-RESULT = {"type": "function_call_output", "call_id": "a", "output": "1"}
+OF_RESPONSES_ALONE = sorted(
+    get_type_hints(ResponseCreateParamsNonStreaming).keys()
+    - get_type_hints(CompletionCreateParamsNonStreaming).keys()
+)
 
 
-@pytest.mark.parametrize(
-    "items",
-    [
-        [remembering(details=SIGNED, calls={"a": {"google": {}}}), CALL, RESULT],
-        [CALL, remembering(details=SIGNED, calls={"a": {"google": {}}}), RESULT],
-        [remembering(details=SIGNED), {"role": "assistant", "content": "I look."}, CALL, RESULT,
-         remembering(calls={"a": {"google": {}}})],
-        [{"role": "assistant", "content": "I look."}, remembering(details=SIGNED, calls={"a": {"google": {}}}), CALL],
-    ],
-)  # fmt: skip
-def test_what_a_provider_wants_back_returns_to_its_turn_wherever_it_stands(items: list[Any]) -> None:
-    chat = chat_of([{"role": "user", "content": "hi"}, *items, {"role": "user", "content": "and?"}])
-
-    said = chat["messages"][1]
-    assert said["reasoning_details"] == SIGNED
-    assert said["tool_calls"][0]["extra_content"] == {"google": {}}
-    assert not any("reasoning_details" in message for message in chat["messages"][2:])
-
-
-def test_what_came_after_the_words_belongs_to_them() -> None:
-    said = {"role": "assistant", "content": "Hello."}
-    asked = {"role": "user", "content": "hi"}
-    chat = chat_of([asked, said, remembering(details=SIGNED), asked, said])
-
-    assert [message.get("reasoning_details") for message in chat["messages"]] == [None, SIGNED, None, None]
+@pytest.mark.parametrize("name", OF_RESPONSES_ALONE)
+def test_no_field_of_the_published_format_that_chats_lack_reaches_one(name: str) -> None:
+    try:
+        chat = json.loads(to_chat(_with_input({"input": "hi", name: {"a": 1}})).raw_body)
+    except BadRequest as refused:
+        assert refused.param is not None and refused.param.startswith(name)
+    else:
+        assert name not in chat
 
 
 def test_allowed_tools_are_the_only_ones_that_are_offered() -> None:
@@ -271,6 +247,16 @@ def test_a_chat_clients_way_to_say_effort_and_tools_is_understood() -> None:
         ({"input": []}, "input"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
         ({"input": [{"type": "computer_call_output"}]}, "input[0].type"),
+        ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input[0].type"),
+        ({"input": [{"role": "user", "content": "x"}, {"type": "mcp_approval_response", "approval_request_id": "r", "approve": True}]}, "input[1].type"),
+        ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "input"),
+        ({"input": [{"type": "shell_call", "call_id": "a"}]}, "input[0].action"),
+        ({"input": [{"type": "shell_call", "action": {"commands": []}}]}, "input[0].call_id"),
+        ({"input": [{"type": "local_shell_call_output", "output": "x"}]}, "input[0].id"),
+        ({"input": [{"type": "custom_tool_call", "call_id": "a", "input": "x"}]}, "input[0].name"),
+        ({"input": [{"type": "function_call_output", "call_id": "a"}]}, "input[0].output"),
+        ({"input": [{"type": "function_call_output", "call_id": "a", "output": 4}]}, "input[0].output"),
+        ({"input": [{"type": "function_call_output", "call_id": "a", "output": [{"type": "input_image", "file_id": "f"}]}]}, "input[0].output[0].image_url"),
         ({"input": [{"role": "king", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{"role": "system", "content": [{"type": "input_image", "image_url": "https://x/y"}]}]}, "input[0].content[0].type"),
@@ -397,8 +383,9 @@ def test_whatever_the_sdk_lets_people_send_becomes_a_chat_or_is_refused_by_name(
             return
         exhaust(CHAT.validate_python(chat))
         items = request["input"] if isinstance(request["input"], list) else []
+        silent = {"reasoning", *(trace["type"] for trace in TRACES)}
         said = texts_in(
-            [item for item in items if item.get("type") != "reasoning"], "text", "refusal", "output"
+            [item for item in items if item.get("type") not in silent], "text", "refusal", "output"
         )
         written = strings_in(chat["messages"])
         assert [text for text in said if not any(text in whole for whole in written)] == []

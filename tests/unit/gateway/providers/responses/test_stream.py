@@ -1,6 +1,7 @@
 """Chat chunks as a response's events, judged by OpenAI's own types and by what its client makes of them."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from services.gateway.providers.body import JsonBody, parse_json
-from services.gateway.providers.chat.memory import remembered
+from services.gateway.providers.chat.memory import Memory, remembered
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.inbound import InboundRelay
 from services.gateway.providers.relay import OpenAIRelay
@@ -33,6 +34,11 @@ def chunk(finish: str | None = None, **delta: Any) -> bytes:
     }
     ChatCompletionChunk.model_validate(document)
     return b"data: " + json.dumps(document).encode() + b"\n\n"
+
+
+def end(reason: str) -> bytes:
+    """The last chunk, with a reason that may be another server's own."""
+    return chunk("stop").replace(b'"stop"', json.dumps(reason).encode())
 
 
 def usage_chunk() -> bytes:
@@ -187,11 +193,71 @@ def test_odds_of_tokens_are_whole() -> None:
     assert (part.logprobs[0].bytes, part.logprobs[0].top_logprobs[0].bytes) == ([], [])
 
 
+def test_plain_reasoning_is_known_again_and_tells_where_it_came_from() -> None:
+    for field in ("reasoning", "reasoning_content"):
+        events, _ = run(b"".join([chunk(**{field: "Hm."}), chunk(content="Hi"), chunk("stop"), DONE]))
+
+        thought, _ = events[-1].response.output
+        assert thought.id.startswith("rs_finops_")
+        assert remembered(thought.encrypted_content) == Memory(thought_in=field)
+
+
+def test_ids_are_such_as_openai_takes_and_never_come_twice() -> None:
+    strange = [piece.replace(b"chatcmpl-1", b"gen/1:" + b"x" * 99) for piece in EVERYTHING]
+    first, second = (run(b"".join([*strange, DONE]))[0][-1].response for _ in range(2))
+
+    ids = [item.id for response in (first, second) for item in response.output]
+    assert len(set(ids)) == len(ids)
+    for id in (first.id, *ids):
+        assert re.fullmatch(r"(resp|rs|msg|fc)_[A-Za-z0-9_-]{1,60}", id) and len(id) <= 64
+
+
+@pytest.mark.parametrize("reason", ["length", "model_length"])
+@pytest.mark.parametrize("arguments", ['{"city": "Os', '{"city": "Oslo",}', "Oslo"])
+def test_a_call_that_is_cut_off_is_incomplete_and_stays_as_it_was_written(
+    reason: str, arguments: str
+) -> None:
+    stream = [
+        chunk(content="I look."),
+        chunk(tool_calls=[call(0, "{}", "weather")]),
+        chunk(tool_calls=[call(1, arguments, "weather")]),
+        end(reason),
+        usage_chunk(),
+        DONE,
+    ]
+    events, relay = run(b"".join(stream))
+
+    response = events[-1].response
+    assert (events[-1].type, response.status) == ("response.incomplete", "incomplete")
+    assert response.incomplete_details.reason == "max_output_tokens"
+    assert [item.status for item in response.output] == ["completed", "completed", "incomplete"]
+    assert response.output[-1].arguments == arguments
+    assert relay.error is None
+
+
+def test_sloppy_arguments_of_a_whole_answer_are_the_clients_to_read() -> None:
+    stream = [chunk(tool_calls=[call(0, '{"a": 1,}', "weather")]), chunk("tool_calls"), usage_chunk(), DONE]
+    events, relay = run(b"".join(stream))
+
+    (called,) = events[-1].response.output
+    assert (events[-1].type, called.status, called.arguments) == (
+        "response.completed",
+        "completed",
+        '{"a": 1,}',
+    )
+    assert relay.error is None
+
+
 @pytest.mark.parametrize(
-    ("reason", "told"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
+    ("reason", "told"),
+    [
+        ("length", "max_output_tokens"),
+        ("model_length", "max_output_tokens"),
+        ("content_filter", "content_filter"),
+    ],
 )
 def test_a_cut_off_answer_is_incomplete(reason: str, told: str) -> None:
-    events, _ = run(b"".join([chunk(content="Hal"), chunk(reason), usage_chunk(), DONE]))
+    events, _ = run(b"".join([chunk(content="Hal"), end(reason), usage_chunk(), DONE]))
 
     assert events[-1].type == "response.incomplete"
     response = events[-1].response
@@ -210,7 +276,9 @@ def test_a_refusal_is_a_part_of_its_own() -> None:
 def test_it_does_not_matter_where_the_network_cut(cuts: list[int]) -> None:
     stream = b"".join([*EVERYTHING, usage_chunk(), DONE])
 
-    assert sent(stream, cuts, relay_of()) == sent(stream, [], relay_of())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("services.gateway.providers.responses.envelope.new_id", lambda prefix: "1")
+        assert sent(stream, cuts, relay_of()) == sent(stream, [], relay_of())
 
 
 @settings(deadline=None)
