@@ -23,6 +23,7 @@ from pydantic import (
 
 from shared.errors import ConfigurationError
 from shared.field_types import (
+    BaseUrl,
     Fallback,
     Instant,
     Metadata,
@@ -84,12 +85,6 @@ def _route(value: object) -> object:
     return {"targets": [value]} if isinstance(value, str) else value
 
 
-def _base_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")) or any(char.isspace() for char in value):
-        raise ValueError("must be an http:// or https:// address")
-    return value.rstrip("/")
-
-
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 """`env.NAME` (a reference the gateway resolves) or the secret itself."""
 
@@ -134,7 +129,7 @@ class ProviderConfig(_Section):
     """A server of models. `type` may be left out when the provider's name is a known type."""
 
     type: str = ""
-    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    base_url: BaseUrl | None = None
     credentials: Annotated[list[CredentialConfig], BeforeValidator(_empty_list)] = []
     models: list[ModelId] | None = None
     """Missing: ask the server."""
@@ -290,9 +285,14 @@ def parse_config(text: str, source: str = DEFAULT_NAME) -> ConfigFile:
         raise ConfigurationError(_sentence(source, error)) from error
 
 
+def config_name(settings: Settings) -> str:
+    """What errors call the file that `load_config` reads."""
+    return str(settings.config or DEFAULT_NAME)
+
+
 def load_config(settings: Settings) -> ConfigFile:
     """The file at `FINOPS_CONFIG`, else `./finops.yaml` when it is there, else an empty one. Raises ConfigurationError."""
-    path = settings.config or Path(DEFAULT_NAME)
+    path = Path(config_name(settings))
     if settings.config is None and not path.exists():
         return ConfigFile()
     try:
@@ -330,13 +330,18 @@ def field_path(location: tuple[int | str, ...]) -> str:
     return path
 
 
+_SECTION_EXPECTED: Final = frozenset({"model_type", "model_attributes_type", "dict_type"})
+
+
 def _sentence(source: str, error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = error.errors(include_url=False, include_context=False)[0]
     path = field_path(first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{source} is wrong: {path} is not a known field."
     if first["type"] == "missing":
         return f"{source} is wrong: {path} is missing."
+    if first["input"] is None and first["type"] in _SECTION_EXPECTED:
+        return f"{source} is wrong: {path} has nothing under it; write {{}} to use the defaults."
     message = readable(first["msg"])
     return f"{source} is wrong: {path} {message}." if path else f"{source} is wrong: {message}."
 
@@ -344,6 +349,8 @@ def _sentence(source: str, error: ValidationError) -> str:
 def readable(message: str) -> str:
     """A pydantic message as the end of a sentence that begins with the field."""
     message = message.removeprefix("Value error, ").rstrip(".")
+    if message.startswith("Input should be a valid dictionary"):
+        return "must hold named fields, each with its value"
     for before, after in (("Input should", "should"), ("String should", "should"), ("List should", "should")):
         message = message.replace(before, after)
     return message

@@ -8,19 +8,20 @@ import json
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Protocol, TypeVar, cast
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringConstraints, WithJsonSchema
 
 from shared.governance.model import Alignment, Window
-from shared.governance.money import NANOS_PER_USD, nanos_from_usd
+from shared.governance.money import MAX_USD, is_above_maximum, nanos_from_usd
 
-MAX_USD: Final = 1_000_000_000
 MAX_METADATA_BYTES: Final = 8_192
 MAX_METADATA_DEPTH: Final = 16
 LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999: no later one can be shown."""
 _PATTERN: Final = re.compile(r"[^\s,]{1,200}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MODEL: Final = re.compile(r"[^\s/]+/\S{1,200}")
 ENV_PREFIX: Final = "env."
 
 
@@ -29,15 +30,15 @@ def _nanos(value: object) -> int:
         raise ValueError(f'must be in quotes, such as "{value:.2f}": a float cannot hold money exactly')
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError('must be an amount in US dollars as a decimal string, such as "5.00"')
+    text = str(value).strip()
+    if is_above_maximum(text):
+        raise ValueError(f"must be at most {MAX_USD} US dollars")
     try:
-        nanos = nanos_from_usd(str(value))
+        return nanos_from_usd(text)
     except ValueError as error:
         raise ValueError(
             f'must be an amount in US dollars with at most 9 decimals, such as "5.00", not {value!r}'
         ) from error
-    if nanos > MAX_USD * NANOS_PER_USD:
-        raise ValueError(f"must be at most {MAX_USD} US dollars")
-    return nanos
 
 
 def _positive(nanos: int) -> int:
@@ -68,6 +69,47 @@ def _pattern(value: str) -> str:
             "must be a pattern over provider/model without spaces or commas, such as openai/* or *, at most 200 characters"
         )
     return value
+
+
+def _model_name(value: str) -> str:
+    if "*" in value:
+        raise ValueError(f"must be one model, such as openai/gpt-4o-mini; {value} is a pattern")
+    if not _MODEL.fullmatch(value):
+        raise ValueError("must be provider/model, such as openai/gpt-4o-mini, without spaces")
+    return value
+
+
+def callable_address(value: str) -> str:
+    """`value` without slashes at its end. Raises ValueError when nothing can be called there: a scheme other than
+    http and https, no host, a port that is none, or a query, behind which no path can be put."""
+    if not value.startswith(("http://", "https://")) or any(char.isspace() for char in value):
+        raise ValueError("must be an http:// or https:// address")
+    if "?" in value or "#" in value:
+        raise ValueError("must be an address without ? and #: the paths of requests are put behind it")
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+    except ValueError:
+        host = ""
+    if not _is_host(host):
+        raise ValueError("must be an address with a host, such as http://localhost:11434/v1")
+    if not _is_port(parts):
+        raise ValueError("must be an address with a port from 1 to 65535, or without one")
+    return value.rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False
+
+
+def _is_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:
+        return False
 
 
 def _printable(value: str) -> str:
@@ -165,8 +207,11 @@ ModelPattern = Annotated[str, AfterValidator(_pattern)]
 RouteName = Annotated[str, StringConstraints(pattern=r"^[^\s/,*\x00-\x1f\x7f]{1,100}$")]
 """A name for models that no `provider/model` can be."""
 
-ModelName = Annotated[str, StringConstraints(pattern=r"^[^\s/]+/\S{1,200}$")]
-"""`provider/model`."""
+ModelName = Annotated[str, AfterValidator(_model_name)]
+"""`provider/model`: one, no pattern."""
+
+BaseUrl = Annotated[str, AfterValidator(callable_address)]
+"""Where a provider is called; without slashes at its end."""
 
 Fallback = Annotated[str, StringConstraints(pattern=r"^[^\s,*]{1,300}$")]
 """`provider/model` or the name of a route."""

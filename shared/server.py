@@ -7,6 +7,7 @@
 import asyncio
 import errno
 import gc
+import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Generator
@@ -27,6 +28,10 @@ KEEP_ALIVE_S: Final = 75
 """Longer than the 60 s that load balancers keep idle connections: they close first, so no request meets a closed one."""
 GRACEFUL_SHUTDOWN_S: Final = 15
 BACKLOG: Final = 2048
+EVERYWHERE: Final = frozenset({"127.0.0.1", "localhost", "0.0.0.0"})
+"""What every machine has: nothing needs to be looked up."""
+LONGEST_SOCKET_PATH: Final = 103
+"""In bytes: the kernel takes one more for the end, 108 on Linux and 104 on macOS."""
 GC_YOUNG_CONTAINERS: Final = 20_000
 GC_MIDDLE_ROUNDS: Final = 25
 GC_OLD_ROUNDS: Final = 20
@@ -101,14 +106,27 @@ def bind(settings: Settings) -> socket.socket:
     """
     if settings.uds:
         return _bind_unix(Path(settings.uds))
-    where = f"{settings.host}:{settings.port}"
+    return _bind_port(settings.host, settings.port)
+
+
+def check_address(settings: Settings) -> None:
+    """Raises what `bind` would raise for an address that can never be bound here. Whether somebody else has it just
+    now is not asked, and nothing is left behind."""
+    if settings.uds:
+        _check_socket_path(Path(settings.uds))
+    elif settings.host not in EVERYWHERE:
+        _bind_port(settings.host, 0).close()
+
+
+def _bind_port(host: str, port: int) -> socket.socket:
+    where = f"{host}:{port}" if port else host
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigurationError(f"FINOPS_HOST is wrong: {settings.host} cannot be resolved.") from error
+    except (OSError, UnicodeError) as error:  # the latter for what no name can be, such as a..b
+        raise ConfigurationError(f"FINOPS_HOST is wrong: {host} cannot be resolved.") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
@@ -135,9 +153,21 @@ def url_of(sock: socket.socket, uds: str = "") -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _bind_unix(path: Path) -> socket.socket:
+def _check_socket_path(path: Path) -> None:
     if path.exists() and not path.is_socket():
         raise ConfigurationError(f"FINOPS_UDS is wrong: {path} is there and is no socket.")
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise ConfigurationError(
+            f"FINOPS_UDS is wrong: {path} is longer than the {LONGEST_SOCKET_PATH} bytes that a socket's path can have."
+        )
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"FINOPS_UDS is wrong: {path.parent} is no directory where this user can make a socket."
+        )
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    _check_socket_path(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _answers(path):

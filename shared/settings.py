@@ -25,6 +25,7 @@ DEFAULT_ALLOWED_HEADERS = (
 )
 MIB = 1_048_576
 YEAR_S = 366 * 86_400
+SHORTEST_ADMIN_TOKEN = 8
 ANY = "*"
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+/?")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
 
     # who may do what
     admin_token: SecretStr = SecretStr("")
+    """At least 8 printable ASCII characters without spaces: it travels in a header."""
     secret_key: SecretStr = SecretStr("")
     """32 bytes in base64 that seal provider credentials and sign sessions."""
     require_virtual_key: bool = False
@@ -139,6 +141,23 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("host")
+    @classmethod
+    def _is_one_host(cls, value: str) -> str:
+        if not value or any(char.isspace() for char in value):
+            raise ValueError("must be an address or a host name, such as 127.0.0.1")
+        return value
+
+    @field_validator("admin_token")
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and not (len(text) >= SHORTEST_ADMIN_TOKEN and all("!" <= char <= "~" for char in text)):
+            raise ValueError(
+                f"must be at least {SHORTEST_ADMIN_TOKEN} printable ASCII characters without spaces"
+            )
+        return value
 
     @field_validator("data_dir", mode="before")
     @classmethod

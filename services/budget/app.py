@@ -10,12 +10,14 @@ from fastapi.security import HTTPBearer
 from services.budget.errors import install_error_handlers
 from services.budget.guard import AdminGuard
 from services.budget.metrics import BudgetMetrics
+from services.budget.parameters import only_known_parameters
 from services.budget.routes import catalogue, home, virtual_keys
 from services.budget.services import BudgetServices
 from shared.telemetry import metrics_response
 from shared.web.body_limit import BodyLimit
 from shared.web.login import web_routes
 from shared.web.pages import Pages
+from shared.web.paths import OneTrailingSlash
 from shared.web.session import AdminAccess
 
 Readiness = Callable[[], str]
@@ -47,8 +49,12 @@ def build_app(
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(AdminGuard, access=access)
-    # for the documentation only: the guard decides, and a session cookie is as good
-    admin = [Depends(HTTPBearer(auto_error=False, description="The admin token"))]
+    app.add_middleware(OneTrailingSlash)
+    admin = [
+        # for the documentation only: the guard decides, and a session cookie is as good
+        Depends(HTTPBearer(auto_error=False, description="The admin token")),
+        Depends(only_known_parameters),
+    ]
     app.include_router(virtual_keys.router, dependencies=admin)
     app.include_router(catalogue.router, dependencies=admin)
     app.include_router(home.router)

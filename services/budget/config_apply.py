@@ -120,7 +120,7 @@ def _keys(
         holder = state.key_by_sha256(key.key_sha256)
         if holder is not None and origins.get(("virtual_key", holder.id)) != CONFIG_ACTOR:
             raise ConfigurationError(
-                f"finops.yaml is wrong: the key of {key.name!r} in virtual_keys belongs to {holder.name!r} already,"
+                f"{desired.source} is wrong: the key of {key.name!r} in virtual_keys belongs to {holder.name!r} already,"
                 " which was made through the API."
             )
         current = state.keys.get(key.id)

@@ -4,13 +4,15 @@ Ids are made from names, so that several instances that start at once ask for th
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
+from services.budget.allowed_models import EXPECTED_PATTERN, idle_patterns
 from services.budget.schemas import OnUnavailable
 from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType, base_url_from_environment
 from shared.config_file import (
+    DEFAULT_NAME,
     ConfigFile,
     CredentialConfig,
     PriceConfig,
@@ -19,7 +21,7 @@ from shared.config_file import (
     VirtualKeyConfig,
 )
 from shared.errors import ConfigurationError
-from shared.field_types import env_reference
+from shared.field_types import callable_address, env_reference
 from shared.governance.keys import checksum_ok, display_prefix, sha256_of
 from shared.governance.model import (
     Budget,
@@ -49,15 +51,18 @@ class DesiredState:
     keys: Mapping[str, VirtualKey]
     secrets: Mapping[tuple[str, str], str]
     warnings: tuple[str, ...]
+    source: str
+    """What errors call the file."""
 
 
-def desired_state(config: ConfigFile, environ: Mapping[str, str]) -> DesiredState:
-    """Raises ConfigurationError for what only shows here: an unknown provider type, a missing address or key."""
-    providers = {provider.name: provider for provider in _discovered(environ)}
-    secrets: dict[tuple[str, str], str] = {}
+def desired_state(config: ConfigFile, environ: Mapping[str, str], source: str = DEFAULT_NAME) -> DesiredState:
+    """Raises ConfigurationError for what only shows here: an unknown provider type, a missing address or key.
+    `source` names the file in errors."""
     warnings: list[str] = []
+    providers = {provider.name: provider for provider in _discovered(environ, config.providers, warnings)}
+    secrets: dict[tuple[str, str], str] = {}
     for name, section in config.providers.items():
-        providers[name] = _provider(name, section)
+        providers[name] = _provider(name, section, source)
         for position, credential in enumerate(section.credentials):
             secret = credential.api_key.get_secret_value() if credential.api_key is not None else ""
             variable = env_reference(secret)
@@ -67,12 +72,12 @@ def desired_state(config: ConfigFile, environ: Mapping[str, str]) -> DesiredStat
                 warnings.append(
                     f"providers.{name}.credentials[{position}].api_key refers to {variable}, which is not set here."
                 )
-    warnings += _unknown_providers(config, providers)
+    warnings += _unknown_names(config, providers)
     teams = {
         team_id(team.name): Team(id=team_id(team.name), name=team.name, metadata=team.metadata)
         for team in config.teams
     }
-    keys = [_virtual_key(position, key, environ) for position, key in enumerate(config.virtual_keys)]
+    keys = [_virtual_key(position, key, environ, source) for position, key in enumerate(config.virtual_keys)]
     return DesiredState(
         providers=providers,
         routes={name: _route(name, section) for name, section in config.routes.items()},
@@ -81,6 +86,7 @@ def desired_state(config: ConfigFile, environ: Mapping[str, str]) -> DesiredStat
         keys={key.id: key for key in keys},
         secrets=secrets,
         warnings=tuple(warnings),
+        source=source,
     )
 
 
@@ -103,15 +109,25 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(("finops.yaml", *parts)).encode()).hexdigest()[:26]
 
 
-def _discovered(environ: Mapping[str, str]) -> Iterator[Provider]:
-    """The built-in demo provider, and every provider whose usual variable is set."""
+def _discovered(
+    environ: Mapping[str, str], configured: Collection[str], warnings: list[str]
+) -> Iterator[Provider]:
+    """The built-in demo provider, and every provider whose usual variable is set and that is not `configured`. An
+    address that nobody can call is a warning and no provider: the variables are other programs'."""
     yield Provider(
         name=DEMO, type=DEMO, base_url=PROVIDER_TYPES[DEMO].base_url, credentials=(Credential(name="none"),)
     )
     for name, known in PROVIDER_TYPES.items():
+        if name in configured:
+            continue
         variable = next((variable for variable in known.env_vars if environ.get(variable)), "")
         address = base_url_from_environment(known, environ)
         base_url = address or known.base_url
+        problem = _problem_of(address)
+        if problem:
+            variable = next(name for name in known.base_url_env_vars if environ.get(name, "").strip())
+            warnings.append(f"{variable} {problem}; without it there is no provider {name}.")
+            continue
         if base_url and (variable or address):
             credential = Credential(name="environment" if variable else "none", env=variable)
             yield Provider(
@@ -123,6 +139,16 @@ def _discovered(environ: Mapping[str, str]) -> Iterator[Provider]:
             )
 
 
+def _problem_of(address: str) -> str:
+    """What is wrong with an address of the environment; empty when nothing is."""
+    try:
+        if address:
+            callable_address(address)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _options(known: ProviderType, environ: Mapping[str, str]) -> dict[str, str]:
     """What the environment says of a type's options."""
     found = {
@@ -132,18 +158,18 @@ def _options(known: ProviderType, environ: Mapping[str, str]) -> dict[str, str]:
     return {option: value for option, value in found.items() if value}
 
 
-def _provider(name: str, section: ProviderConfig) -> Provider:
+def _provider(name: str, section: ProviderConfig, source: str) -> Provider:
     kind = section.type or name
     known = PROVIDER_TYPES.get(kind)
     if known is None:
         what = f"{kind!r} is not a known provider type" if section.type else "is missing"
         raise ConfigurationError(
-            f"finops.yaml is wrong: providers.{name}.type {what}; use one of {', '.join(sorted(PROVIDER_TYPES))}."
+            f"{source} is wrong: providers.{name}.type {what}; use one of {', '.join(sorted(PROVIDER_TYPES))}."
         )
     base_url = section.base_url or known.base_url
     if not base_url and kind != DEMO:
         raise ConfigurationError(
-            f"finops.yaml is wrong: providers.{name}.base_url is missing; the type {kind} has no address of its own."
+            f"{source} is wrong: providers.{name}.base_url is missing; the type {kind} has no address of its own."
         )
     return Provider(
         name=name,
@@ -165,13 +191,21 @@ def _route(name: str, section: RouteConfig) -> Route:
     )
 
 
-def _unknown_providers(config: ConfigFile, providers: Mapping[str, Provider]) -> Iterator[str]:
-    """Models of routes whose provider is not there, perhaps only because its variable is not set here."""
+def _unknown_names(config: ConfigFile, providers: Mapping[str, Provider]) -> Iterator[str]:
+    """Models of routes and prices whose provider is not there, perhaps only because its variable is not set here, and
+    what keys allow without allowing anything."""
     for name, route in config.routes.items():
         for model in (*(target.model for target in route.targets), *route.fallbacks):
             provider = model.partition("/")[0]
             if provider not in providers:
                 yield f"routes.{name} names {model}, but there is no provider {provider}."
+    for model in config.prices:
+        provider = model.partition("/")[0]
+        if provider not in providers:
+            yield f"prices.{model} is never used: there is no provider {provider}."
+    for position, key in enumerate(config.virtual_keys):
+        for pattern in idle_patterns(key.allowed_models, config.routes, providers):
+            yield f"virtual_keys[{position}].allowed_models: {pattern!r} allows nothing; {EXPECTED_PATTERN}."
 
 
 def _credential(section: CredentialConfig) -> Credential:
@@ -185,7 +219,9 @@ def _credential(section: CredentialConfig) -> Credential:
     )
 
 
-def _virtual_key(position: int, section: VirtualKeyConfig, environ: Mapping[str, str]) -> VirtualKey:
+def _virtual_key(
+    position: int, section: VirtualKeyConfig, environ: Mapping[str, str], source: str
+) -> VirtualKey:
     secret = section.key.get_secret_value()
     variable = env_reference(secret)
     if variable is not None:
@@ -193,7 +229,7 @@ def _virtual_key(position: int, section: VirtualKeyConfig, environ: Mapping[str,
         if not checksum_ok(secret):
             problem = "does not hold a whole virtual key (sk-fo-...)" if secret else "is not set"
             raise ConfigurationError(
-                f"finops.yaml is wrong: virtual_keys[{position}].key refers to {variable}, which {problem}."
+                f"{source} is wrong: virtual_keys[{position}].key refers to {variable}, which {problem}."
             )
     identifier = key_id(section.name)
     return VirtualKey(

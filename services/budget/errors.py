@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from shared.config_file import field_path, readable
 from shared.errors import Conflict, FinOpsError, Retryable
+from shared.web.paths import allowed_methods
 
 
 class ErrorBody(BaseModel):
@@ -110,13 +111,17 @@ def validation_error(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     return ApiError(400, "invalid_value", f"{subject} {readable(str(first['msg']))}.", param=param or None)
 
 
-async def _http_error(_: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     http = cast(HTTPException, error)
+    headers = http.headers
+    if http.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # the framework names the methods of one route only
+        headers = {"allow": allowed_methods(request.app.routes, request.scope)}
     phrase = HTTPStatus(http.status_code).phrase
     is_large = http.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "body_too_large" if is_large else phrase.lower().replace(" ", "_")
     message = http.detail if http.detail and http.detail != phrase else f"{phrase}."
-    return answer(ApiError(http.status_code, code, message, headers=http.headers))
+    return answer(ApiError(http.status_code, code, message, headers=headers))
 
 
 async def _fault(_: Request, __: Exception) -> JSONResponse:

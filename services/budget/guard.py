@@ -9,9 +9,9 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.budget.errors import ApiError, answer
+from shared.web.paths import API
 from shared.web.session import AdminAccess
 
-API: Final = "/api/"
 OPEN_PATHS: Final = frozenset({"/api/openapi.json"})
 
 

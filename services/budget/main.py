@@ -21,7 +21,7 @@ from services.budget.spend_feed import SpendFeed
 from services.budget.supervised import supervised
 from services.budget.views import Views
 from services.budget.virtual_keys import VirtualKeys, wall_ms
-from shared.config_file import load_config
+from shared.config_file import config_name, load_config
 from shared.errors import ConfigurationError
 from shared.eventlog.follower import Follower
 from shared.eventlog.open import open_log
@@ -50,7 +50,7 @@ async def budget_service(
     Raises ConfigurationError before anything is written.
     """
     environment = process_environment() if environ is None else environ
-    desired = desired_state(load_config(settings), environment)
+    desired = desired_state(load_config(settings), environment, config_name(settings))
     secret_key = load_secret_key(settings)
     metrics = BudgetMetrics()
     feed = GovernanceFeed(metrics)

@@ -6,14 +6,15 @@ from functools import cache
 from genai_prices.data import providers as PUBLIC_PRICES
 
 from services.budget.governance_feed import GovernanceFeed
+from services.budget.model_prices import shown_prices
 from services.budget.schemas import ModelView
 from shared.catalogue.modality import modality_of
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Provider
-from shared.governance.money import usd_from_nanos
 from shared.governance.windows import DAY_MS
 from shared.pricing.book import PriceBook
 from shared.pricing.genai import PROVIDER_IDS
+from shared.pricing.listed import listed_models
 
 
 class Models:
@@ -38,7 +39,7 @@ class Models:
     def _all(self, book: PriceBook, now_ms: int) -> Iterator[ModelView]:
         state = self._feed.state
         for provider in state.providers.values():
-            names = set(_names(provider))
+            names = {*_names(provider), *_aliases(provider)}
             prefix = f"{provider.name}/"
             names |= {model.removeprefix(prefix) for model in state.prices if model.startswith(prefix)}
             for name in names:
@@ -52,7 +53,17 @@ def _names(provider: Provider) -> tuple[str, ...]:
     known = PROVIDER_TYPES.get(provider.type)
     if known is not None and known.static_models:
         return tuple(known.static_models)
-    return _publicly_priced(provider.type)
+    return _known_by_price(provider.type)
+
+
+def _aliases(provider: Provider) -> Iterator[str]:
+    for credential in provider.credentials:
+        yield from credential.aliases
+
+
+@cache
+def _known_by_price(provider_type: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*_publicly_priced(provider_type), *listed_models(provider_type))))
 
 
 @cache
@@ -75,14 +86,12 @@ def _publicly_priced(provider_type: str) -> tuple[str, ...]:
 
 def _view(provider: Provider, name: str, book: PriceBook, now_ms: int) -> ModelView:
     price = book.price(provider.name, provider.type, name, now_ms)
+    modality = modality_of(name)
     return ModelView(
         id=f"{provider.name}/{name}",
         provider=provider.name,
         model=name,
-        modality=modality_of(name),
-        input_per_million=usd_from_nanos(price.base.input) if price else None,
-        output_per_million=usd_from_nanos(price.base.output) if price else None,
-        cached_input_per_million=usd_from_nanos(price.base.cached_read) if price else None,
-        per_image=usd_from_nanos(price.per_image_nanos) if price and price.per_image_nanos else None,
+        modality=modality,
         price_basis=price.source if price else "unpriced",
+        **shown_prices(price, modality),
     )

@@ -103,6 +103,15 @@ class PatchVirtualKey(_Request):
     metadata: Metadata = {}
 
 
+class IfVersion(_Request):
+    """What a change that needs nothing may be given: with `version`, it is made only if the key still has that
+    version, else the answer is 409."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"version": 1}]})
+
+    version: int | None = Field(None, ge=1)
+
+
 class BudgetView(BaseModel):
     """A budget and what was spent in its window now. `reserved`: by requests that are still running."""
 
@@ -216,16 +225,28 @@ class RouteList(BaseModel):
 
 
 class ModelView(BaseModel):
-    """A model and its price in US dollars per million tokens. Null prices: nobody knows them."""
+    """A model and what it charges for, in US dollars. Null: it does not charge for that, or, where `price_basis` is
+    `unpriced`, nobody knows. A kind of token without a price of its own costs as `input` or `output` do."""
 
     id: str = Field(examples=["openai/gpt-4o-mini"])
     provider: str
     model: str
     modality: str
-    input_per_million: str | None
+    input_per_million: str | None = Field(description="Per million tokens, like all up to `reasoning`")
     output_per_million: str | None
     cached_input_per_million: str | None
-    per_image: str | None = None
+    cache_write_per_million: str | None
+    cache_write_1h_per_million: str | None = Field(description="Kept for an hour")
+    input_audio_per_million: str | None
+    output_audio_per_million: str | None
+    input_image_per_million: str | None
+    output_image_per_million: str | None
+    reasoning_per_million: str | None
+    per_image: str | None = Field(description="Where pictures differ in price, the dearest")
+    per_million_characters: str | None = Field(description="Of text that is spoken")
+    per_audio_hour: str | None = Field(description="Of audio, counted by the millisecond")
+    per_search: str | None = Field(description="One search in the web")
+    per_request: str | None = Field(description="One request; of a ranking, one search unit")
     price_basis: Literal["override", "genai-prices", "built-in", "unpriced"]
 
 

@@ -1,26 +1,29 @@
 """VirtualKeys: what can be done to virtual keys. Builds the new state of a key; the writer puts it on the log."""
 
+import asyncio
 import base64
 import binascii
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
+from services.budget.allowed_models import EXPECTED_PATTERN, idle_patterns
 from services.budget.errors import ApiError, invalid, not_found
 from services.budget.governance_feed import GovernanceFeed
 from services.budget.governance_writer import Action, GovernanceWriter
 from services.budget.schemas import BudgetInput, BudgetPatch, CreateVirtualKey, KeyState, PatchVirtualKey
-from shared.errors import Conflict
+from shared.errors import Conflict, LogUnavailable
 from shared.governance.keys import display_prefix, new_key, sha256_of
 from shared.governance.model import Budget, VirtualKey
 from shared.ids import new_id
 
 API_ACTOR: Final = "admin"
 CONFIG_ACTOR: Final = "config"
-ATTEMPTS: Final = 5
+ATTEMPTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,21 @@ class Page:
 class VirtualKeys:
     """The use cases of `/api/virtual-keys`. Errors: ApiError, Conflict (409), LogUnavailable (503)."""
 
-    def __init__(self, feed: GovernanceFeed, writer: GovernanceWriter, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        feed: GovernanceFeed,
+        writer: GovernanceWriter,
+        now_ms: Callable[[], int],
+        *,
+        turn_after_s: float = 10.0,
+    ) -> None:
+        """`turn_after_s`: a change that waits longer for others of its key is given up, not made."""
         self._feed = feed
         self._writer = writer
         self._now_ms = now_ms
+        self._turn_after_s = turn_after_s
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Of the keys that are being changed."""
 
     def get(self, key_id: str) -> VirtualKey:
         """The key. 404 when there is none."""
@@ -63,6 +77,7 @@ class VirtualKeys:
 
     async def create(self, body: CreateVirtualKey) -> tuple[VirtualKey, str]:
         """(the key, its secret): the secret exists nowhere else from here on."""
+        self._refuse_idle_patterns(body.allowed_models)
         now_ms, secret = self._now_ms(), new_key()
         key = VirtualKey(
             id=new_id("vk", now_ms),
@@ -88,8 +103,8 @@ class VirtualKeys:
         """Change what the body holds. With `version`: only if the key still has it."""
         return await self._change(key_id, lambda key: self._patched(key, body), "update", body.version)
 
-    async def rotate(self, key_id: str) -> tuple[VirtualKey, str]:
-        """A new secret; the old one stops working. Budgets, spend and id stay."""
+    async def rotate(self, key_id: str, version: int | None = None) -> tuple[VirtualKey, str]:
+        """A new secret; the old one stops working. Budgets, spend and id stay. `version`: as in `patch`."""
         secret = new_key()
 
         def rotated(key: VirtualKey) -> VirtualKey:
@@ -97,15 +112,12 @@ class VirtualKeys:
                 raise ApiError(409, "key_revoked", "A revoked key cannot be rotated; create a new one.")
             return msgspec.structs.replace(key, key_sha256=sha256_of(secret), prefix=display_prefix(secret))
 
-        return await self._change(key_id, rotated, "rotate"), secret
+        return await self._change(key_id, rotated, "rotate", version), secret
 
-    async def revoke(self, key_id: str) -> VirtualKey:
-        """Stop the key for ever. Doing it twice is doing it once."""
-        key = self.get(key_id)
-        if key.status == "revoked":
-            return key
+    async def revoke(self, key_id: str, version: int | None = None) -> VirtualKey:
+        """Stop the key for ever. Doing it twice is doing it once. `version`: as in `patch`."""
         return await self._change(
-            key_id, lambda current: msgspec.structs.replace(current, status="revoked"), "revoke"
+            key_id, lambda key: msgspec.structs.replace(key, status="revoked"), "revoke", version
         )
 
     async def _change(
@@ -115,15 +127,37 @@ class VirtualKeys:
         action: Action,
         version: int | None = None,
     ) -> VirtualKey:
-        """Without a version the change is made to whatever state is newest, again after a lost race."""
+        """Without a version the change is made to whatever state is newest, again after a lost race. Here changes of
+        one key take turns, so that a race can be lost to other instances only."""
+        turn = self._turns.setdefault(key_id, asyncio.Lock())
+        try:
+            async with asyncio.timeout(self._turn_after_s):
+                await turn.acquire()
+        except TimeoutError as error:
+            raise LogUnavailable("Other changes of this key wait for the event log.") from error
+        try:
+            return await self._change_in_turn(key_id, changed, action, version)
+        finally:
+            turn.release()
+
+    async def _change_in_turn(
+        self,
+        key_id: str,
+        changed: Callable[[VirtualKey], VirtualKey],
+        action: Action,
+        version: int | None,
+    ) -> VirtualKey:
         for attempt in range(1, ATTEMPTS + 1):
             key = self.get(key_id)
             if action != "revoke":
                 self._refuse_configured(key)
             if version is not None and key.version != version:
                 raise Conflict(f"The key has version {key.version} now, not {version}; read it again.")
+            wanted = changed(key)
+            if action == "revoke" and wanted == key:
+                return key
             try:
-                await self._write(changed(key), based_on=key.version, action=action)
+                await self._write(wanted, based_on=key.version, action=action)
                 return self.get(key_id)
             except Conflict:
                 if version is not None or attempt == ATTEMPTS:
@@ -148,6 +182,17 @@ class VirtualKeys:
                 f"The key {key.name!r} is set in finops.yaml; change it there. It can be revoked here.",
             )
 
+    def _refuse_idle_patterns(self, patterns: Sequence[str], kept: Collection[str] = ()) -> None:
+        """`kept`: what the key has allowed before, which may name a route that is gone."""
+        state = self._feed.state
+        for pattern in idle_patterns(patterns, state.routes, state.providers):
+            if pattern not in kept:
+                position = patterns.index(pattern)
+                raise invalid(
+                    f"allowed_models[{position}]",
+                    f"`allowed_models[{position}]` {pattern!r} would allow nothing; {EXPECTED_PATTERN}.",
+                )
+
     def _patched(self, key: VirtualKey, body: PatchVirtualKey) -> VirtualKey:
         now_ms = self._now_ms()
         changes: dict[str, Any] = {
@@ -158,6 +203,7 @@ class VirtualKeys:
         if "budgets" in body.model_fields_set:
             changes["budgets"] = match_budgets(key.budgets, body.budgets, lambda: new_id("bud", now_ms))
         if "allowed_models" in body.model_fields_set:
+            self._refuse_idle_patterns(body.allowed_models, key.allowed_models)
             changes["allowed_models"] = tuple(body.allowed_models)
         if "fallbacks" in body.model_fields_set:
             changes["fallbacks"] = tuple(body.fallbacks)

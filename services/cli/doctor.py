@@ -16,12 +16,12 @@ from services.cli.doctor_providers import check_providers
 from services.cli.finding import OK, PROBLEM, WARNING, Finding
 from services.log_ingest.store.address import parse_store_url
 from services.log_ingest.store.http_store import server_version
-from shared.config_file import DEFAULT_NAME, ConfigFile, load_config
+from shared.config_file import ConfigFile, config_name, load_config
 from shared.errors import ConfigurationError, FinOpsError
 from shared.eventlog.kafka_connection import bootstrap_servers
 from shared.eventlog.open import open_log
 from shared.security import load_secret_key
-from shared.server import bind
+from shared.server import bind, check_address
 from shared.settings import Settings, process_environment
 
 LOWEST_PYTHON: Final = (3, 11)
@@ -50,7 +50,10 @@ async def examine(settings: Settings) -> list[Finding]:
 
 def configuration_summary(settings: Settings) -> str:
     """One line about what the settings and finops.yaml ask for. Raises ConfigurationError."""
-    desired = desired_state(load_config(settings), process_environment())
+    desired = desired_state(load_config(settings), process_environment(), config_name(settings))
+    check_address(settings)
+    if not can_be_written(settings.data_dir):
+        raise ConfigurationError(f"FINOPS_DATA_DIR is wrong: {settings.data_dir} cannot be written.")
     open_log(settings)
     parse_store_url(settings.resolved_clickhouse_url)
     if settings.secret_key.get_secret_value():
@@ -79,8 +82,7 @@ def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Find
 
 def check_data_directory(path: Path, wanted_bytes: int) -> list[Finding]:
     """Can data be written, and is there room for the spool?"""
-    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    if not can_be_written(path):
         return [
             Finding(
                 "data directory",
@@ -89,6 +91,7 @@ def check_data_directory(path: Path, wanted_bytes: int) -> list[Finding]:
                 "Set FINOPS_DATA_DIR to a directory of yours.",
             )
         ]
+    existing = _nearest_existing(path)
     free = shutil.disk_usage(existing).free
     detail = f"{path.absolute()}, {free // 1_048_576:,} MiB free"
     if free < wanted_bytes:
@@ -102,22 +105,39 @@ def check_data_directory(path: Path, wanted_bytes: int) -> list[Finding]:
     ]
 
 
+def can_be_written(path: Path) -> bool:
+    """Whether `path` is a directory that this user can write, or one could be made there. Nothing is made."""
+    existing = _nearest_existing(path)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return False
+    return shutil.disk_usage(existing).total > 0  # /proc and its like let root in and take nothing
+
+
+def _nearest_existing(path: Path) -> Path:
+    # os.path.exists: what lies behind a door that is closed to this user is not there for it
+    return next(place for place in (path.absolute(), *path.absolute().parents) if os.path.exists(place))
+
+
 def check_config(settings: Settings, environ: Mapping[str, str]) -> tuple[DesiredState, Finding]:
     """Is finops.yaml right? An empty one stands in when it is not, so that the examination can go on."""
     try:
-        desired = desired_state(load_config(settings), environ)
+        desired = desired_state(load_config(settings), environ, config_name(settings))
     except ConfigurationError as error:
         empty = desired_state(ConfigFile(), environ)
         return empty, Finding(
             "finops.yaml", PROBLEM, str(error), "Correct the field that the sentence names."
         )
-    path = settings.config or Path(DEFAULT_NAME)
+    path = Path(config_name(settings))
     return desired, Finding("finops.yaml", OK, str(path) if path.exists() else "none; not needed")
 
 
 async def check_port(settings: Settings, client: httpx.AsyncClient) -> list[Finding]:
     """Is the port free, or is it FinOps that has it?"""
     if settings.uds:
+        try:
+            check_address(settings)
+        except ConfigurationError as error:
+            return [Finding("port", PROBLEM, str(error), "Set FINOPS_UDS to a path where a socket can be.")]
         return [Finding("port", OK, f"not used: {settings.uds}")]
     where = f"{settings.host}:{settings.port}"
     try:

@@ -14,6 +14,7 @@ from services.log_ingest.show import FILTERS
 from shared.web.body_limit import BodyLimit
 from shared.web.login import web_routes
 from shared.web.pages import Pages
+from shared.web.paths import OneTrailingSlash
 from shared.web.session import AdminAccess
 
 
@@ -29,6 +30,7 @@ def build_app(queries: LogQueries, access: AdminAccess, health: Health, metrics:
     pages = Pages(TEMPLATES, filters=FILTERS)
     add_error_answers(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(OneTrailingSlash)
     app.include_router(health_routes(health, metrics))
     app.include_router(api_routes(queries, access))
     app.include_router(page_routes(queries, access, pages, health))

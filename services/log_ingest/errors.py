@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from services.log_ingest.store.port import QueryTooExpensive, StoreRefused
 from shared.errors import StoreUnavailable
+from shared.web.paths import allowed_methods
 
 STORE_AWAY: Final = (
     "The log store cannot be reached right now, so logs cannot be shown. Requests are still served and logged; "
@@ -89,10 +90,14 @@ def add_error_answers(app: FastAPI) -> None:
         answer = ApiError(500, refusal_text(error), kind="server_error", code=StoreRefused.code)
         return JSONResponse(answer.body, 500)
 
-    async def http_error(_: Request, error: Exception) -> Response:
+    async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _HTTP_CODES.get(error.status_code, "http_error")
-        return JSONResponse(ApiError(error.status_code, str(error.detail), code=code).body, error.status_code)
+        headers = error.headers
+        if error.status_code == 405:  # the framework names the methods of one route only
+            headers = {"allow": allowed_methods(request.app.routes, request.scope)}
+        body = ApiError(error.status_code, str(error.detail), code=code).body
+        return JSONResponse(body, error.status_code, headers)
 
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(RequestValidationError, wrong_input)

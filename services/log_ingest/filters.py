@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from services.log_ingest.search import MAX_WORDS, search_conditions, words_of
+from services.log_ingest.search import MAX_WORDS, search_conditions, signs_of, words_of
 from shared.events import Outcome
+from shared.web.paths import MAX_LIMIT
 
 Period = Literal["1h", "6h", "24h", "7d", "30d"]
 PERIODS: Final[dict[Period, timedelta]] = {
@@ -20,7 +21,6 @@ PERIODS: Final[dict[Period, timedelta]] = {
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }
-MAX_LIMIT: Final = 200
 _LOST_PLUS: Final = re.compile(r" (\d\d:\d\d)$")
 
 Names = Annotated[list[str], Field(max_length=100)]
@@ -34,7 +34,7 @@ class LogFilters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     provider: Names = []
-    model: Names = []
+    model: Names = Field([], description="`provider/model`, or the model alone, at any provider.")
     virtual_key: Names = Field([], description="Id or name of a virtual key.")
     status: list[Outcome] = []
     endpoint: Names = []
@@ -53,7 +53,8 @@ class LogFilters(BaseModel):
     search: str | None = Field(
         None,
         max_length=500,
-        description="Words that must all occur in the conversation, as whole words, in any case.",
+        description="Words that must all occur in the conversation, as whole words, in any case. A search without any "
+        "letter or digit finds its signs wherever they stand; that reads the conversations, so narrow the time.",
     )
 
     @field_validator("from_", "to", mode="before")
@@ -64,11 +65,8 @@ class LogFilters(BaseModel):
 
     @field_validator("search")
     @classmethod
-    def _has_words(cls, value: str | None) -> str | None:
-        words = words_of(value or "")
-        if value and value.strip() and not words:
-            raise ValueError("must contain a letter or digit")
-        if len(words) > MAX_WORDS:
+    def _is_short(cls, value: str | None) -> str | None:
+        if len(words_of(value or "") or signs_of(value or "")) > MAX_WORDS:
             raise ValueError(f"must have at most {MAX_WORDS} words")
         return value
 
@@ -103,9 +101,9 @@ class LogQuery(LogFilters):
     @field_validator("cursor")
     @classmethod
     def _is_ours(cls, value: str | None) -> str | None:
-        if value is not None:
+        if value:
             Cursor.parse(value)
-        return value
+        return value or None
 
 
 class Cursor:
@@ -147,7 +145,12 @@ def conditions(filters: LogFilters, now: datetime) -> tuple[list[str], dict[str,
         require("started_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')", since=_ms(since))
     if filters.until is not None:
         require("started_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')", until=_ms(filters.until))
-    for column in ("provider", "model", "status", "endpoint"):
+    if filters.model:
+        require(
+            "(model IN {model:Array(String)} OR concat(provider, '/', model) IN {model:Array(String)})",
+            model=filters.model,
+        )
+    for column in ("provider", "status", "endpoint"):
         if values := getattr(filters, column):
             require(f"{column} IN {{{column}:Array(String)}}", **{column: values})
     if filters.virtual_key:

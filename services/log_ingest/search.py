@@ -36,11 +36,19 @@ def words_of(text: str) -> list[str]:
     return list(dict.fromkeys("".join(kept).split()))
 
 
+def signs_of(text: str) -> list[str]:
+    """What to look for in a search without words: each run of signs, once."""
+    return list(dict.fromkeys(text.split()))
+
+
 def search_conditions(search: str) -> tuple[list[str], dict[str, Any]]:
     """SQL conditions and their parameters: each word must stand in what was said or in what was answered."""
     where: list[str] = []
     bound: dict[str, Any] = {}
-    for number, word in enumerate(words_of(search)):
+    words = words_of(search)
+    if not words:
+        return _sign_conditions(search)
+    for number, word in enumerate(words):
         pieces = list(dict.fromkeys(_PIECES.findall(word)))[:_MAX_PIECES]
         bound[f"word{number}"] = pieces
         is_whole = pieces == [word]
@@ -51,4 +59,18 @@ def search_conditions(search: str) -> tuple[list[str], dict[str, Any]]:
             test = f"hasAllTokens({indexed(column)}, {{word{number}:Array(String)}})"
             tests.append(test if is_whole else f"{test} AND lowerUTF8({column}) LIKE {{text{number}:String}}")
         where.append(f"({' OR '.join(tests)})")
+    return where, bound
+
+
+def _sign_conditions(search: str) -> tuple[list[str], dict[str, Any]]:
+    """No index has signs in it: the texts themselves are read."""
+    bound = {f"signs{number}": signs for number, signs in enumerate(signs_of(search))}
+    where = [
+        "("
+        + " OR ".join(
+            f"position({column}, {{{name}:String}}) > 0" for column in ("prompt_text", "answer_text")
+        )
+        + ")"
+        for name in bound
+    ]
     return where, bound

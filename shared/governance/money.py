@@ -7,8 +7,24 @@ from typing import Final
 NANOS_PER_USD: Final = 1_000_000_000
 MAX_NANOS: Final = 2**63 - 1
 """Amounts are int64 wherever they are stored: about 9.2 billion dollars."""
+MAX_USD: Final = 1_000_000_000
+"""The most that a limit or a price may be."""
 
 _PLAIN_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,30})?|\.\d{1,30}", re.ASCII)
+
+
+_WHOLE_DOLLARS = re.compile(r"0*(\d+)(?:\.(\d*))?", re.ASCII)
+
+
+def is_above_maximum(text: str) -> bool:
+    """Whether the text is an amount, and one of more than MAX_USD; however long it is."""
+    amount = _WHOLE_DOLLARS.fullmatch(text.strip())
+    if amount is None:
+        return False
+    whole, decimals = amount[1], amount[2] or ""
+    if len(whole) != len(str(MAX_USD)):
+        return len(whole) > len(str(MAX_USD))
+    return int(whole) > MAX_USD or (int(whole) == MAX_USD and decimals.strip("0") != "")
 
 
 def nanos_from_usd(text: str | Decimal) -> int:

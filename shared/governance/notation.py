@@ -3,7 +3,7 @@
 from typing import Final, cast, get_args
 
 from shared.governance.model import Alignment, Window
-from shared.governance.money import nanos_from_usd, usd_from_nanos
+from shared.governance.money import MAX_USD, is_above_maximum, nanos_from_usd, usd_from_nanos
 
 WINDOWS: Final[tuple[str, ...]] = get_args(Window)
 ALIGNMENTS: Final[tuple[str, ...]] = get_args(Alignment)
@@ -22,7 +22,10 @@ def parse_budget(text: str) -> tuple[int, Window, Alignment]:
         raise ValueError(f"{alignment!r} is not an alignment: use calendar or rolling")
     if window == "lifetime" and alignment == "rolling":
         raise ValueError("a lifetime budget cannot be rolling: it never resets")
-    return nanos_from_usd(limit.removeprefix("$")), cast(Window, window), cast(Alignment, alignment)
+    limit = limit.removeprefix("$")
+    if is_above_maximum(limit):
+        raise ValueError(f"a limit must be at most {MAX_USD} US dollars")
+    return nanos_from_usd(limit), cast(Window, window), cast(Alignment, alignment)
 
 
 def format_budget(limit_nanos: int, window: Window, alignment: Alignment) -> str:

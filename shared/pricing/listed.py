@@ -12,7 +12,7 @@ Beside pictures these are rankings, by the search unit, and models that genai-pr
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -82,6 +82,12 @@ def listed(provider_type: str, model: str) -> ModelPrice | None:
         if price is not None:
             return price
     return None
+
+
+def listed_models(provider_type: str) -> Iterator[str]:
+    """The models on the lists of a provider type, as it calls them."""
+    for lists in (PICTURES, OTHERS):
+        yield from lists.get(provider_type, {})
 
 
 def _listed_name(provider_type: str, model: str) -> str:

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from services.standalone_proxy import UnixSocketProxy
 from shared.errors import ConfigurationError
-from shared.server import bind, serve
+from shared.server import bind, check_address, serve
 from shared.settings import Settings
 from shared.web.body_limit import MAX_BODY_BYTES
 from tests.support.eventually import eventually
@@ -106,7 +106,7 @@ async def test_where_a_service_answers_is_one_line_of_its_log() -> None:
 
 
 async def test_a_host_that_is_not_here_is_one_sentence() -> None:
-    for host in ("192.0.2.1", "no such host"):
+    for host in ("192.0.2.1", "nowhere.invalid"):
         with pytest.raises(ConfigurationError, match="FINOPS_HOST is wrong"):
             bind(Settings(host=host, port=0))
 
@@ -134,7 +134,7 @@ async def test_a_unix_socket_takes_the_place_of_nothing_that_is_used(tmp_path: P
         ConfigurationError, match=r"FINOPS_UDS is wrong: .*document is there and is no socket"
     ):
         bind(Settings(uds=str(document)))
-    with pytest.raises(ConfigurationError, match=r"FINOPS_UDS is wrong: .* cannot be opened"):
+    with pytest.raises(ConfigurationError, match=r"FINOPS_UDS is wrong: .* is longer than the 103 bytes"):
         bind(Settings(uds=str(tmp_path / ("long" * 40))))
 
     async with serving(app(Stream()), Settings(uds=str(socket_file))):
@@ -214,3 +214,17 @@ async def test_a_huge_request_to_the_proxy_is_refused(tmp_path: Path) -> None:
         answer = await client.post(f"{url}/api/sql", content=b"x" * (MAX_BODY_BYTES + 1))
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a..b", "192.0.2.7"])
+def test_a_host_that_is_not_here_is_told_without_a_start(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^FINOPS_HOST is wrong: {host} cannot be "):
+        check_address(Settings(host=host))
+
+
+def test_an_address_that_somebody_has_just_now_is_right(tmp_path: Path) -> None:
+    taken = bind(Settings(host="127.0.0.2", port=0))
+    try:
+        check_address(Settings(host="127.0.0.2", port=taken.getsockname()[1]))
+    finally:
+        taken.close()

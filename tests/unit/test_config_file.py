@@ -94,7 +94,7 @@ def test_an_empty_file_and_empty_sections_ask_for_nothing(text: str) -> None:
         ),
         (
             "routes: {fast: {targets: [m]}}",
-            "finops.yaml is wrong: routes.fast.targets[0].model should match pattern",
+            "finops.yaml is wrong: routes.fast.targets[0].model must be provider/model, such as",
         ),
         (
             "routes: {fast: {targets: []}}",
@@ -111,6 +111,52 @@ def test_an_empty_file_and_empty_sections_ask_for_nothing(text: str) -> None:
         (
             "providers: {mock: {base_url: 127.0.0.1}}",
             "finops.yaml is wrong: providers.mock.base_url must be an http:// or https:// address.",
+        ),
+        *(
+            (
+                f"providers: {{mock: {{base_url: '{address}'}}}}",
+                f"finops.yaml is wrong: providers.mock.base_url must be an address {what}",
+            )
+            for address, what in (
+                ("http://", "with a host"),
+                ("http:///v1", "with a host"),
+                ("http://:8080/v1", "with a host"),
+                ("http://[::1/v1", "with a host"),
+                ("http://a..b/v1", "with a host"),
+                ("http://h:abc/v1", "with a port from 1 to 65535"),
+                ("http://h:0/v1", "with a port from 1 to 65535"),
+                ("http://h:65536/v1", "with a port from 1 to 65535"),
+                ("http://h:/v1", "with a port from 1 to 65535"),
+                ("https://h/v1?api-version=1", "without ? and #"),
+            )
+        ),
+        (
+            'prices: {odd/*: {input_per_million: "1"}}',
+            "finops.yaml is wrong: prices.odd/* must be one model, such as openai/gpt-4o-mini; odd/* is a pattern.",
+        ),
+        (
+            "routes: {fast: openai/*}",
+            "finops.yaml is wrong: routes.fast.targets[0].model must be one model, such as",
+        ),
+        (
+            "providers: {openai: }",
+            "finops.yaml is wrong: providers.openai has nothing under it; write {} to use the defaults.",
+        ),
+        (
+            "providers: {openai: 5}",
+            "finops.yaml is wrong: providers.openai must hold named fields, each with its value.",
+        ),
+        *(
+            (
+                f"virtual_keys: [{{name: a, key: env.K, budgets: [{budget}]}}]",
+                f"finops.yaml is wrong: virtual_keys[0].budgets[0]{what} must be at most 1000000000 US dollars.",
+            )
+            for budget, what in (
+                ("99999999999999/1M", " a limit"),
+                ('{limit: "9223372036.854775807", window: 1M}', ".limit"),
+                ("{limit: 1000000001, window: 1M}", ".limit"),
+                ('{limit: "1000000000.000000001", window: 1M}', ".limit"),
+            )
         ),
         (
             "providers: {mock: {credentials: [{name: a, api_key: env.no-name}]}}",
@@ -199,6 +245,28 @@ def test_without_a_path_a_missing_file_asks_for_nothing(
 
     (tmp_path / "finops.yaml").write_text("teams: [{name: a}]")
     assert [team.name for team in load_config(Settings()).teams] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://localhost",
+        "https://[::1]:8443/v1",
+        "https://bedrock-runtime.{region}.amazonaws.com",
+        "http://user@h:65535/a/b",
+        "https://münchen.example/v1",
+    ],
+)
+def test_an_address_that_can_be_called_is_taken(address: str) -> None:
+    config = parse_config(f"providers: {{mock: {{base_url: '{address}/'}}}}")
+
+    assert config.providers["mock"].base_url == address
+
+
+def test_the_largest_limit_is_accepted() -> None:
+    config = parse_config("virtual_keys: [{name: a, key: env.K, budgets: [1000000000.00/1M]}]")
+
+    assert config.virtual_keys[0].budgets[0].limit == 10**18
 
 
 @given(st.text(alphabet=string.printable, max_size=200))

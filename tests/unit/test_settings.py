@@ -18,7 +18,17 @@ KAFKA = {"FINOPS_EVENT_LOG_URL": "kafka://broker:9092"}
         ("FINOPS_PORT", "abc"),
         ("FINOPS_PORT", ""),
         ("FINOPS_PORT", "70000"),
+        ("FINOPS_HOST", ""),
+        ("FINOPS_HOST", "not a host"),
         ("FINOPS_DATA_DIR", ""),
+        ("FINOPS_DATA_DIR", "/proc/x"),
+        ("FINOPS_DATA_DIR", "/dev/null/x"),
+        ("FINOPS_UDS", "/not/there/finops.sock"),
+        ("FINOPS_UDS", "/dev/null"),
+        ("FINOPS_UDS", "/tmp/" + "long" * 30),
+        ("FINOPS_ADMIN_TOKEN", "geheim"),
+        ("FINOPS_ADMIN_TOKEN", "geheim geheim"),
+        ("FINOPS_ADMIN_TOKEN", "geheim-für-alle"),
         ("FINOPS_TOPIC_PREFIX", "a/b"),
         ("FINOPS_PARTITIONS", "0"),
         ("FINOPS_REPLICATION_FACTOR", "0"),
@@ -61,6 +71,16 @@ def test_a_wrong_value_is_one_sentence_that_names_its_variable(name: str, value:
     assert sentence.endswith(".")
     assert "\n" not in sentence
     assert "geheim" not in sentence
+
+
+def test_a_check_of_what_is_right_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = {"FINOPS_DATA_DIR": str(tmp_path / "data" / "deep"), "FINOPS_UDS": str(tmp_path / "finops.sock")}
+
+    assert configuration_summary(Settings.load(here | {"FINOPS_ADMIN_TOKEN": "a-token!"})).startswith(
+        "All right"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

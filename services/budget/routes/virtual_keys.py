@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from services.budget.errors import ErrorAnswer
 from services.budget.schemas import (
     CreateVirtualKey,
+    IfVersion,
     KeyState,
     PatchVirtualKey,
     VirtualKeyList,
@@ -15,6 +16,7 @@ from services.budget.schemas import (
 )
 from services.budget.services import services_of
 from shared.governance.model import VirtualKey
+from shared.web.paths import MAX_LIMIT
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "A field is wrong or unknown; `param` names it"},
@@ -43,7 +45,7 @@ async def create_virtual_key(
 @router.get("", responses=_ERRORS)
 async def list_virtual_keys(
     request: Request,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
     name: Annotated[str, Query(description="Part of the name, in any case")] = "",
     status: Annotated[KeyState | None, Query()] = None,
@@ -71,17 +73,23 @@ async def patch_virtual_key(request: Request, key_id: str, body: PatchVirtualKey
 
 
 @router.post("/{key_id}/rotate", responses=_ONE_ERRORS)
-async def rotate_virtual_key(request: Request, response: Response, key_id: str) -> VirtualKeyWithSecret:
-    """A new key for the same budgets and spend; the old one stops working."""
-    key, secret = await services_of(request).keys.rotate(key_id)
+async def rotate_virtual_key(
+    request: Request, response: Response, key_id: str, body: IfVersion | None = None
+) -> VirtualKeyWithSecret:
+    """A new key for the same budgets and spend; the old one stops working. The body may be left out."""
+    key, secret = await services_of(request).keys.rotate(key_id, _version(body))
     return _with_secret(request, response, key, secret)
 
 
 @router.post("/{key_id}/revoke", responses=_ONE_ERRORS)
-async def revoke_virtual_key(request: Request, key_id: str) -> VirtualKeyView:
-    """Stop the key for ever."""
+async def revoke_virtual_key(request: Request, key_id: str, body: IfVersion | None = None) -> VirtualKeyView:
+    """Stop the key for ever. The body may be left out."""
     services = services_of(request)
-    return services.views.virtual_key(await services.keys.revoke(key_id))
+    return services.views.virtual_key(await services.keys.revoke(key_id, _version(body)))
+
+
+def _version(body: IfVersion | None) -> int | None:
+    return None if body is None else body.version
 
 
 def _with_secret(request: Request, response: Response, key: VirtualKey, secret: str) -> VirtualKeyWithSecret:

@@ -1,7 +1,7 @@
 """`/api/logs`: the logs for programs."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Collection
+from typing import Annotated, Any, Final, get_origin
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request
@@ -12,6 +12,7 @@ from services.log_ingest.filters import Cursor, LogQuery
 from services.log_ingest.queries import LogQueries
 from services.log_ingest.summary import LogLine, line_of, rfc3339
 from services.log_ingest.transcript import read_conversation
+from shared.web.paths import wrong_parameter
 from shared.web.session import AdminAccess
 
 _NULL = msgspec.Raw(b"null")
@@ -63,11 +64,18 @@ _TOKEN_COLUMNS = {
 }
 
 
+_FILTERS: Final = {field.alias or name: field for name, field in LogQuery.model_fields.items()}
+_LISTS: Final = frozenset(name for name, field in _FILTERS.items() if get_origin(field.annotation) is list)
+"""What may be given several times."""
+
+
 def api_routes(queries: LogQueries, access: AdminAccess) -> APIRouter:
     """All under /api/logs; each needs an administrator."""
     router = APIRouter(prefix="/api/logs", tags=["logs"], dependencies=[Depends(_only_admins(access))])
+    without_filters = [Depends(_only_known_parameters(()))]
+    with_filters = [Depends(_only_known_parameters(_FILTERS, _LISTS))]
 
-    @router.get("", summary="List requests, newest first")
+    @router.get("", summary="List requests, newest first", dependencies=with_filters)
     async def list_logs(query: Annotated[LogQuery, Query()]) -> Response:
         after = Cursor.parse(query.cursor) if query.cursor else None
         page = await queries.page(query, query.limit, after)
@@ -75,7 +83,7 @@ def api_routes(queries: LogQueries, access: AdminAccess) -> APIRouter:
             {"items": [line.summary for line in page.items], "next_cursor": page.next_cursor}
         )
 
-    @router.get("/filters", summary="What there is to filter by")
+    @router.get("/filters", summary="What there is to filter by", dependencies=without_filters)
     async def list_choices() -> Response:
         choices = await queries.choices()
         return json_response(
@@ -88,7 +96,7 @@ def api_routes(queries: LogQueries, access: AdminAccess) -> APIRouter:
             }
         )
 
-    @router.get("/{request_id}", summary="One request with its bodies")
+    @router.get("/{request_id}", summary="One request with its bodies", dependencies=without_filters)
     async def get_log(request_id: str) -> Response:
         row = await queries.one(request_id)
         if row is None:
@@ -122,6 +130,20 @@ def json_response(value: Any) -> Response:
 
 def _raw(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode()) if text else _NULL
+
+
+def _only_known_parameters(
+    known: Collection[str], lists: Collection[str] = ()
+) -> Callable[[Request], Awaitable[None]]:
+    async def check(request: Request) -> None:
+        found = wrong_parameter(request.query_params.multi_items(), known, lists)
+        if found is not None:
+            name, problem = found
+            if known and name not in known:
+                problem = "is not a filter of this list"
+            raise ApiError(400, f"{name} {problem}.", param=name, code="invalid_parameter")
+
+    return check
 
 
 def _only_admins(access: AdminAccess) -> Callable[[Request], Awaitable[None]]:

@@ -41,6 +41,9 @@ async def found(store: LogStore, **filters: Any) -> list[str]:
     [
         ({"provider": "groq"}, {"provider": ["groq", "none"]}),
         ({"model": "gpt-4.1"}, {"model": ["gpt-4.1"]}),
+        ({"provider": "groq", "model": "gpt-4.1"}, {"model": ["groq/gpt-4.1"]}),
+        ({"provider": "openrouter", "model": "openai/gpt-4o"}, {"model": ["openai/gpt-4o", "none"]}),
+        ({"provider": "openrouter", "model": "openai/gpt-4o"}, {"model": ["openrouter/openai/gpt-4o"]}),
         ({"virtual_key_id": "vk_9"}, {"virtual_key": ["vk_9"]}),
         ({"virtual_key_name": "team-z"}, {"virtual_key": ["team-z"]}),
         ({"outcome": "error"}, {"status": ["error", "cancelled"]}),
@@ -57,6 +60,11 @@ async def found(store: LogStore, **filters: Any) -> list[str]:
         ({"started_at_ms": T0_MS - 86_400_000}, {"to": datetime.fromtimestamp(T0_MS / 1000, UTC)}),
         ({"started_at_ms": T0_MS + 3_000_000}, {"period": "1h"}),
         (said("Über das Wetter"), {"search": "über WETTER"}),
+        (said("well done 😀👍!"), {"search": "😀"}),
+        (answered("a → b"), {"search": "→"}),
+        (said("100 %_"), {"search": "%_"}),
+        (said("why?! why"), {"search": "?! ?"}),
+        (said("C:\\\\ it's {x}"), {"search": "\\\\ ' {"}),
         (answered("forty-two"), {"search": "forty two"}),
         (said("天気は晴れです"), {"search": "晴れ"}),
         (said("今日は「東京」、GPT模型"), {"search": "東京、gpt模型"}),
@@ -213,6 +221,13 @@ async def test_choices_are_what_recent_requests_had(store: LogStore) -> None:
 async def test_a_list_reads_no_body(store: LogStore) -> None:
     for body in ("request", "response", "prompt_text", "answer_text", "attempts"):
         assert body not in LIST_COLUMNS.split(", ")
+
+
+@pytest.mark.parametrize("search", ["\x00", "\x01\x7f", "\ufffd", "\u200b", "'; --"])
+async def test_a_search_for_odd_signs_that_nobody_said_finds_nothing(store: LogStore, search: str) -> None:
+    await keep(store, request_logged(1))
+
+    assert await found(store, search=search) == []
 
 
 async def test_the_characters_of_an_unspaced_word_must_stand_together(store: LogStore) -> None:

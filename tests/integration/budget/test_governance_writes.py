@@ -1,8 +1,9 @@
 """Several instances write governance at once: the log decides, nobody is told "done" for what was ignored."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,19 @@ class Instance:
         self.feed = GovernanceFeed(BudgetMetrics())
         self.writer = GovernanceWriter(log, self.feed, wall_ms, timeout_s=30)
         self.keys = VirtualKeys(self.feed, self.writer, wall_ms)
+
+
+class SlowWriter(GovernanceWriter):
+    """Waits for `may_end` before it writes anything."""
+
+    def __init__(self, log: EventLog, feed: GovernanceFeed, now_ms: Callable[[], int]) -> None:
+        super().__init__(log, feed, now_ms)
+        self.began, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def change(self, *args: Any, **kwargs: Any) -> None:
+        self.began.set()
+        await self.may_end.wait()
+        await super().change(*args, **kwargs)
 
 
 @asynccontextmanager
@@ -75,6 +89,23 @@ async def test_concurrent_patches_without_a_version_are_all_made(log: EventLog) 
         await eventually(lambda: first.feed.state.keys[key.id].version == 3)
         final = first.feed.state.keys[key.id]
         assert (final.name, final.metadata) == ("renamed", {"x": 1})
+
+
+async def test_a_change_that_waits_too_long_for_another_one_is_given_up_and_never_made(log: EventLog) -> None:
+    async with instance(log) as one:
+        key, _ = await one.keys.create(CreateVirtualKey(name="k"))
+        writer = SlowWriter(log, one.feed, wall_ms)
+        impatient = VirtualKeys(one.feed, writer, wall_ms, turn_after_s=0.01)
+        first, second = (PatchVirtualKey(name=name) for name in ("first", "second"))
+
+        running = asyncio.create_task(impatient.patch(key.id, first))
+        await writer.began.wait()
+        with pytest.raises(LogUnavailable, match="Other changes of this key"):
+            await impatient.patch(key.id, second)
+        writer.may_end.set()
+
+        assert (await running).name == "first"
+        assert one.feed.state.keys[key.id].version == 2
 
 
 async def test_instances_that_start_at_once_apply_one_configuration_once(log: EventLog) -> None:

@@ -204,6 +204,67 @@ async def test_what_is_wrong_with_a_question_is_said(tmp_path: Path) -> None:
     assert (closed.status_code, closed.json()["error"]["code"]) == (401, "invalid_admin_token")
 
 
+async def test_a_question_that_is_nearly_right_is_answered_or_told_what_is_wrong(tmp_path: Path) -> None:
+    settings = ingest_settings(tmp_path)
+    async with started_log(settings) as log, running_ingest(settings, log) as client:
+        await log.append(to_append(log, [request_logged(1), request_logged(2, outcome="error")]))
+        newest, oldest = await listed(client, 2)
+
+        async def ids(query: str) -> list[str]:
+            return [item["request_id"] for item in (await client.get(f"/api/logs{query}")).json()["items"]]
+
+        assert (
+            await ids("/") == await ids("?cursor=&limit=500") == [newest["request_id"], oldest["request_id"]]
+        )
+        assert await ids("?status=error&status=cancelled") == [newest["request_id"]]
+        assert await ids("?model=none&model=openai/gpt-4o-mini&status=success") == [oldest["request_id"]]
+        assert (await client.get(f"/api/logs/{oldest['request_id']}/")).json()["request_id"] == oldest[
+            "request_id"
+        ]
+        refused = {
+            query: (answer.status_code, answer.json()["error"]["param"])
+            for query in (
+                "?end_user=a&end_user=b",
+                "?limit=1&limit=2",
+                "/filters?days=1",
+                "/x?full=1",
+                "?limit=501",
+            )
+            for answer in [await client.get(f"/api/logs{query}")]
+        }
+        methods = {
+            path: answer.headers["allow"]
+            for path in (
+                "/api/logs",
+                "/api/logs/x",
+                "/api/logs/filters",
+                "/logs",
+                "/static/style.css",
+                "/healthz",
+            )
+            for answer in [await client.delete(path)]
+            if answer.status_code == 405
+        }
+        page = (await client.get("/logs?model=openai/gpt-4o-mini")).text
+
+    assert refused == {
+        "?end_user=a&end_user=b": (400, "end_user"),
+        "?limit=1&limit=2": (400, "limit"),
+        "/filters?days=1": (400, "days"),
+        "/x?full=1": (400, "full"),
+        "?limit=501": (400, "limit"),
+    }
+    assert methods == {
+        "/api/logs": "GET",
+        "/api/logs/x": "GET",
+        "/api/logs/filters": "GET",
+        "/logs": "GET",
+        "/static/style.css": "GET, HEAD",
+        "/healthz": "GET",
+    }
+    assert f"row-{oldest['request_id']}" in page
+
+
 async def test_the_api_describes_what_it_answers(tmp_path: Path) -> None:
     settings = ingest_settings(tmp_path)
     async with started_log(settings) as log, running_ingest(settings, log) as client:

@@ -115,6 +115,11 @@ def test_what_only_shows_here_is_one_sentence_too(text: str, sentence: str) -> N
     assert str(raised.value).startswith(f"finops.yaml is wrong: {sentence}")
 
 
+def test_errors_name_the_file_that_was_read() -> None:
+    with pytest.raises(ConfigurationError, match=r"^/etc/f\.yaml is wrong: providers\.mock\.type is missing"):
+        desired_state(parse_config("providers: {mock: {base_url: http://h}}"), {}, "/etc/f.yaml")
+
+
 WHOLE = f"""
 providers:
   mock: {{type: openai, base_url: "http://h/v1", credentials: [{{name: main, api_key: sk-literal}}], models: [m]}}
@@ -202,8 +207,8 @@ def test_a_key_made_through_the_api_is_not_taken_over() -> None:
     own = VirtualKey(id="vk_api", name="mine", key_sha256=sha256_of(KEY), prefix="sk-fo-")
     world.change("virtual_key", own.id, own, "admin")
 
-    with pytest.raises(ConfigurationError, match="belongs to 'mine' already"):
-        world.changes_to(desired(WHOLE))
+    with pytest.raises(ConfigurationError, match=r"^/etc/f\.yaml is wrong: .* belongs to 'mine' already"):
+        world.changes_to(desired_state(parse_config(WHOLE), {}, "/etc/f.yaml"))
 
 
 def test_metadata_that_yaml_can_write_and_json_cannot_is_asked_for_as_json_keeps_it() -> None:
@@ -248,6 +253,36 @@ def test_a_route_to_a_provider_that_is_not_there_is_a_warning() -> None:
         "routes.fast names nobody/m, but there is no provider nobody.",
         "routes.fast names none/m, but there is no provider none.",
     )
+
+
+def test_a_price_at_a_provider_that_is_not_there_is_a_warning() -> None:
+    found = desired('prices: {nope/x: {input_per_million: "1"}, demo/y: {input_per_million: "1"}}')
+
+    assert found.warnings == ("prices.nope/x is never used: there is no provider nope.",)
+    assert set(found.prices) == {"nope/x", "demo/y"}
+
+
+def test_a_key_that_allows_what_nothing_is_called_is_a_warning() -> None:
+    allowed = "[gpt-4o, fast, fa*, dem*, demo/echo, later/*, '*']"
+    text = f"routes: {{fast: demo/echo}}\nvirtual_keys: [{{name: a, key: {KEY}, allowed_models: {allowed}}}]"
+
+    (warning,) = desired(text).warnings
+
+    assert warning.startswith("virtual_keys[0].allowed_models: 'gpt-4o' allows nothing; write provider/model")
+
+
+@pytest.mark.parametrize("address", ["http://host:abc", ":11434", "http://"])
+def test_an_address_of_the_environment_that_cannot_be_called_is_a_warning_and_no_provider(
+    address: str,
+) -> None:
+    found = desired(environ={"OLLAMA_BASE_URL": address})
+
+    (warning,) = found.warnings
+    assert warning.startswith("OLLAMA_BASE_URL must be an address with a ")
+    assert warning.endswith("; without it there is no provider ollama.")
+    assert set(found.providers) == {"demo"}
+    own = desired("providers: {ollama: {base_url: http://host:1/v1}}", {"OLLAMA_BASE_URL": address})
+    assert (own.warnings, own.providers["ollama"].base_url) == ((), "http://host:1/v1")
 
 
 def test_the_fallbacks_of_a_key_are_its_own() -> None:

@@ -11,6 +11,7 @@ from services.cli.doctor import (
     check_config,
     check_data_directory,
     check_log_store,
+    check_port,
     check_python,
     judge_clickhouse,
 )
@@ -58,6 +59,23 @@ def test_a_file_in_place_of_the_data_directory_is_a_problem(tmp_path: Path) -> N
     (finding,) = check_data_directory(tmp_path / "data", 1)
 
     assert finding.state == PROBLEM
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x"])
+def test_a_data_directory_that_can_never_be_made_is_a_problem(place: str) -> None:
+    (finding,) = check_data_directory(Path(place), 1)
+
+    assert (finding.state, finding.detail) == (PROBLEM, f"{place} cannot be written")
+    assert "FINOPS_DATA_DIR" in finding.fix
+
+
+async def test_a_socket_in_a_directory_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    async with httpx.AsyncClient() as client:
+        (missing,) = await check_port(Settings(uds=str(tmp_path / "no" / "finops.sock")), client)
+        (right,) = await check_port(Settings(uds=str(tmp_path / "finops.sock")), client)
+
+    assert (missing.state, right.state) == (PROBLEM, OK)
+    assert "FINOPS_UDS" in missing.detail
 
 
 def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:

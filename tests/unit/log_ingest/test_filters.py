@@ -26,10 +26,10 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         ({"min_cost": "-1"}, "min_cost"),
         ({"min_cost": "NaN"}, "min_cost"),
         ({"max_latency_ms": "fast"}, "max_latency_ms"),
-        ({"limit": 201}, "limit"),
+        ({"limit": 501}, "limit"),
         ({"limit": 0}, "limit"),
         ({"cursor": "not-one"}, "cursor"),
-        ({"search": "?!"}, "search"),
+        ({"search": " ".join("!" * n for n in range(1, 34))}, "search"),
         ({"search": " ".join(f"w{n}" for n in range(33))}, "search"),
         ({"colour": "red"}, "colour"),
     ],
@@ -103,6 +103,22 @@ def test_no_word_of_a_search_is_part_of_the_sql(search: str) -> None:
     assert (where, bound) == (as_token, {"word0": [word]}) or (
         (where, bound["text0"]) == (as_text, f"%{word}%") and all(piece in word for piece in bound["word0"])
     )
+
+
+@given(st.text(alphabet="?!%_'\\{}😀🎉→", min_size=1, max_size=20))
+def test_no_sign_of_a_search_is_part_of_the_sql(search: str) -> None:
+    as_sign, _ = conditions(LogFilters(search="!"), NOW)
+
+    assert conditions(LogFilters(search=search), NOW) == (as_sign, {"signs0": search})
+
+
+def test_a_search_for_nothing_is_no_search() -> None:
+    for nothing in ("", " \t"):
+        assert conditions(LogFilters(search=nothing), NOW) == ([], {})
+
+
+def test_an_empty_cursor_is_none() -> None:
+    assert LogQuery.model_validate({"cursor": ""}).cursor is None
 
 
 @given(st.integers(0, 2**53 - 1), st.text(min_size=1, max_size=40))

@@ -67,7 +67,7 @@ def test_settings_written_as_environment_are_read_back_equal(tmp_path: Path) -> 
     original = settings(
         port=0,
         data_dir=tmp_path,
-        admin_token=SecretStr("token"),
+        admin_token=SecretStr("admin-token"),
         cors_allowed_origins=("https://a.example", "https://b.example"),
         require_virtual_key=True,
         abandon_grace=0.5,
@@ -112,9 +112,9 @@ def test_the_first_start_makes_secrets_and_shows_the_token_once(tmp_path: Path) 
 
 
 def test_given_secrets_are_used_and_nothing_is_made(tmp_path: Path) -> None:
-    given = complete(settings(admin_token=SecretStr("mine"), secret_key=SecretStr("a2V5")), tmp_path)
+    given = complete(settings(admin_token=SecretStr("mine-alone"), secret_key=SecretStr("a2V5")), tmp_path)
 
-    assert given.settings.admin_token.get_secret_value() == "mine"
+    assert given.settings.admin_token.get_secret_value() == "mine-alone"
     assert given.settings.secret_key.get_secret_value() == "a2V5"
     assert given.admin_token_file is None
     assert list(tmp_path.iterdir()) == []
