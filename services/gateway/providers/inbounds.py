@@ -12,6 +12,7 @@ from services.gateway.providers.azure.claude import AzureClaudeAdapter, is_claud
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.inbound import ErrorFormat, Inbound, InboundAdapter
 from services.gateway.providers.messages.format import CountAdapter, MessagesFormat
+from services.gateway.providers.messages.thinking import Way
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.responses.format import ResponsesFormat
 from services.gateway.providers.sse import DONE_EVENT, event
@@ -43,6 +44,9 @@ INBOUNDS: Final[Mapping[Operation, Inbound]] = MappingProxyType(
         Operation.MESSAGES: MESSAGES,
     }
 )
+_MESSAGES_BY_WAY: Final[Mapping[Way, Inbound]] = MappingProxyType(
+    {"thinking": MESSAGES, "reasoning": MessagesFormat("reasoning"), "effort": MessagesFormat("effort")}
+)
 _OPENAI: Final = OpenAIErrors()
 
 
@@ -64,7 +68,20 @@ def route_for(route: Route, operation: Operation, body: ParsedBody) -> Route:
         return route
     if inbound is None:
         return replace(route, adapter=CountAdapter(route.adapter))
+    if inbound is MESSAGES:
+        inbound = _MESSAGES_BY_WAY[way_of(route.provider, route.type)]
     return replace(route, adapter=InboundAdapter(route.adapter, inbound, body))
+
+
+def way_of(provider: Provider, kind: ProviderType) -> Way:
+    """How a provider is told to think by clients who cannot know what it understands.
+
+    Most have a dialect that makes the best of Anthropic's own words. Somebody's own server has none: it may refuse
+    whatever is not OpenAI's.
+    """
+    if kind.wire == "replicate" or is_ones_own(kind, provider.base_url):
+        return "effort"
+    return "reasoning" if kind.name == "openrouter" else "thinking"
 
 
 def speaks(provider: Provider, kind: ProviderType, operation: Operation, model: str = "") -> bool:

@@ -1,7 +1,8 @@
 """Anthropic's clients before models of every provider: what they ask for arrives or is told, what they get is theirs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 
 from shared.governance.model import Credential, Provider
 from tests.support.gateway import RunningGateway, running_gateway
+from tests.support.providers.features import FAMILIES, at
+from tests.support.providers.houses import KINDS
 from tests.support.providers.openai_wire import FakeOpenAI, running_openai
 from tests.support.providers.quirks import QUIRKS
 from tests.support.providers.script import Call, Document, Turn
+from tests.support.providers.street import Street
 
 ASK: Any = [{"role": "user", "content": "Hi"}]
 LOOK: Any = {"name": "look", "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}}
@@ -91,3 +95,125 @@ async def test_what_a_model_wrote_is_not_held_against_its_provider(
         assert {attempt.error_code for event in logged for attempt in event.attempts} == {""}
         async with gateway.http.get("/metrics") as response:
             assert "finops_gateway_open_circuits 0.0" in await response.text()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a client of Anthropic's asks for: where each wire has it, and what is then there.
+
+    `params`: the names by which it is told that it was left out.
+    """
+
+    name: str
+    fields: Document
+    params: tuple[str, ...]
+    places: Mapping[str, str]
+    wanted: Callable[[Any], bool]
+
+
+BEDROCKS = "additionalModelRequestFields.thinking"
+GOOGLES = "generationConfig.thinkingConfig"
+WISHES = (
+    Wish(
+        "a budget",
+        {"thinking": {"type": "enabled", "budget_tokens": 3000}, "max_tokens": 4096},
+        ("thinking", "thinking.budget_tokens"),
+        {
+            "openai": "reasoning_effort",
+            "openrouter": "reasoning.max_tokens",
+            "mistral": "reasoning_effort",
+            "anthropic": "thinking.budget_tokens",
+            "bedrock": f"{BEDROCKS}.budget_tokens",
+            "google": f"{GOOGLES}.thinkingBudget",
+            "cohere": "thinking.token_budget",
+            "replicate": "input.reasoning_effort",
+        },
+        lambda value: value in (3000, "low", "high"),
+    ),
+    Wish(
+        "no thoughts",
+        {"thinking": {"type": "disabled"}},
+        ("thinking",),
+        {
+            "openrouter": "reasoning.enabled",
+            "anthropic": "thinking.type",
+            "bedrock": f"{BEDROCKS}.type",
+            "google": f"{GOOGLES}.includeThoughts",
+            "cohere": "thinking.type",
+        },
+        lambda value: value in ("disabled", False),
+    ),
+    Wish(
+        "thoughts as it likes",
+        {"thinking": {"type": "adaptive"}},
+        ("thinking",),
+        {
+            "openrouter": "reasoning.enabled",
+            "anthropic": "thinking.type",
+            "bedrock": f"{BEDROCKS}.type",
+            "google": f"{GOOGLES}.includeThoughts",
+            "cohere": "thinking.type",
+        },
+        lambda value: value in ("adaptive", "enabled", True),
+    ),
+    Wish(
+        "the highest effort",
+        {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}},
+        ("output_config.effort",),
+        {
+            "openai": "reasoning_effort",
+            "openrouter": "reasoning.effort",
+            "mistral": "reasoning_effort",
+            "anthropic": "output_config.effort",
+            "bedrock": f"{BEDROCKS}.budget_tokens",
+            "google": f"{GOOGLES}.thinkingLevel",
+            "cohere": "thinking.type",
+            "replicate": "input.reasoning_effort",
+        },
+        lambda value: value in ("max", "HIGH", "enabled", 4096 * 3 // 4),
+    ),
+    Wish(
+        "the likeliest tokens",
+        {"extra_body": {"top_k": 7}},
+        ("top_k",),
+        {
+            "openai": "top_k",
+            "openrouter": "top_k",
+            "mistral": "top_k",
+            "anthropic": "top_k",
+            "bedrock": "additionalModelRequestFields.top_k",
+            "google": "generationConfig.topK",
+            "cohere": "k",
+            "replicate": "input.top_k",
+        },
+        lambda value: value == 7,
+    ),
+)
+
+
+NOTHING_TO_SAY = {("no thoughts", "bedrock"), ("the likeliest tokens", "anthropic")}
+"""The one's model does not think unless it is told to; the other's API has no such parameter any more and says so."""
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("wish", "kind"),
+    [
+        pytest.param(wish, kind, id=f"{wish.name}, {kind}")
+        for wish in WISHES
+        for kind in KINDS
+        if (wish.name, kind) not in NOTHING_TO_SAY
+    ],
+)
+async def test_a_setting_of_theirs_arrives_or_is_told(street: Street, kind: str, wish: Wish) -> None:
+    model = street.play(kind, Turn())
+    before = len(street.received(kind))
+    fields: Any = {"max_tokens": 4096, "messages": ASK, **wish.fields}
+
+    raw = await street.anthropic.messages.with_raw_response.create(model=model, **fields)
+
+    (body,) = street.received(kind)[before:]
+    family = kind if kind == "openrouter" else FAMILIES.get(kind, "openai")
+    found = at(body, wish.places[family]) if family in wish.places else None
+    dropped = raw.headers.get("x-finops-dropped-params", "").split(", ")
+    assert wish.wanted(found) is not any(param in dropped for param in wish.params), (found, dropped)

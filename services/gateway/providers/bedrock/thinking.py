@@ -6,6 +6,7 @@ from typing import Any, Final
 from services.gateway.providers.anthropic.models import Traits, traits_of
 from services.gateway.providers.bedrock.families import Family
 from services.gateway.providers.bedrock.tools import forces_tool, wants_structure
+from services.gateway.providers.chat.effort import effort_of_budget
 from services.gateway.providers.chat.policy import Fit
 from services.gateway.providers.chat.request import ChatRequest, Effort, JsonSchemaFormat
 
@@ -29,6 +30,8 @@ def thinking(chat: ChatRequest, family: Family, model: str, fit: Fit) -> dict[st
         return _off(family, model)
     if family == "anthropic":
         return _claude(chat, effort, budget, model, fit)
+    if effort is None and budget is not None and budget > 0:
+        effort = effort_of_budget(budget)
     level = _THREE.get(effort or "medium", "medium")
     if family == "nova-2":
         # The highest takes no limit on tokens: the client's counts for more than its wish.
@@ -81,7 +84,8 @@ def _claude(
         return {"thinking": {"type": "adaptive", "display": "omitted" if hidden else "summarized"}}
     if budget is None:
         return _within_limit(chat, _BUDGETS.get(effort or "medium", MIN_BUDGET), fit)
-    budget = MIN_BUDGET if budget < 0 else budget
+    if budget < 0:
+        return _within_limit(chat, MIN_BUDGET, fit)
     if budget < MIN_BUDGET:
         fit.refuse(asked, f"the least budget to think with is {MIN_BUDGET} tokens")
     if chat.limit is not None and budget >= chat.limit:
@@ -97,7 +101,7 @@ def _needs_answer_tool(chat: ChatRequest, traits: Traits) -> bool:
 
 
 def _within_limit(chat: ChatRequest, budget: int, fit: Fit) -> dict[str, Any]:
-    """An effort is a wish: it gives way to the client's limit on tokens, which holds the thinking as well."""
+    """Without a budget it is a wish: it gives way to the client's limit on tokens, which holds the thinking as well."""
     if chat.limit is not None and chat.limit <= budget:
         budget = chat.limit * 3 // 4
     if budget < MIN_BUDGET:

@@ -7,9 +7,9 @@ import msgspec
 
 from services.gateway.providers.anthropic.content import FORMAT
 from services.gateway.providers.body import JsonBody, parse_json
-from services.gateway.providers.chat.effort import effort_of_budget
 from services.gateway.providers.chat.memory import MARK, remembered
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.messages.thinking import Way, thinking_fields
 from services.gateway.providers.messages.wire import (
     Block,
     Document,
@@ -17,8 +17,10 @@ from services.gateway.providers.messages.wire import (
     Image,
     Json,
     MessagesRequest,
+    OutputConfig,
     Source,
     Text,
+    Thinking,
     Thoughts,
     ToolDefinition,
     ToolResult,
@@ -34,9 +36,10 @@ _REFUSED: Final = (
     ("inference_geo", b'"global"'),
 )
 """Fields without a counterpart that the answer would be another without, and the value that asks for nothing."""
-_TRANSLATED: Final = frozenset(MessagesRequest.__struct_fields__) - {"top_k"} | {name for name, _ in _REFUSED}
+_TRANSLATED: Final = frozenset(MessagesRequest.__struct_fields__) | {name for name, _ in _REFUSED}
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
-_EFFORTS: Final = {"xhigh": "high", "max": "high"}
+_thinking: Final = msgspec.json.Decoder(Thinking)
+_output_config: Final = msgspec.json.Decoder(OutputConfig)
 
 
 def read_messages(body: JsonBody) -> MessagesRequest:
@@ -63,8 +66,8 @@ def read_messages(body: JsonBody) -> MessagesRequest:
     return asked
 
 
-def as_chat(body: JsonBody) -> JsonBody:
-    """The same request as a chat completion. Raises BadRequest naming the field."""
+def as_chat(body: JsonBody, way: Way = "thinking") -> JsonBody:
+    """The same request as a chat completion. Raises BadRequest naming the field. `way`: how thinking is spoken of."""
     asked = read_messages(body)
     chat: Json = {"model": asked.model, "messages": _messages(asked), "max_tokens": asked.max_tokens}
     if asked.stream:
@@ -72,12 +75,14 @@ def as_chat(body: JsonBody) -> JsonBody:
     for name, value in (
         ("temperature", asked.temperature),
         ("top_p", asked.top_p),
+        ("top_k", asked.top_k),
         ("stop", asked.stop_sequences or None),
         ("user", asked.metadata.user_id if asked.metadata is not None else None),
-        ("reasoning_effort", _effort(asked)),
     ):
         if value is not None:
             chat[name] = value
+    effort = asked.output_config.effort if asked.output_config is not None else None
+    chat |= thinking_fields(asked.thinking, effort, way)[0]
     _tools(asked, chat)
     if asked.output_config is not None and asked.output_config.format is not None:
         form = {"name": "answer", "schema": asked.output_config.format.schema, "strict": True}
@@ -85,9 +90,15 @@ def as_chat(body: JsonBody) -> JsonBody:
     return parse_json(msgspec.json.encode(chat))
 
 
-def left_out(body: JsonBody) -> tuple[str, ...]:
-    """Fields of the request that no chat has."""
-    return tuple(sorted(name for name in body.names - _TRANSLATED if body.raw(name) is not None))
+def left_out(body: JsonBody, way: Way = "thinking") -> tuple[str, ...]:
+    """What of a request that `as_chat` takes is not in the chat."""
+    names = {name for name in body.names - _TRANSLATED if body.raw(name) is not None}
+    thinking, config = body.raw("thinking"), body.raw("output_config")
+    if thinking is not None or config is not None:
+        asked = _thinking.decode(thinking) if thinking is not None else None
+        effort = _output_config.decode(config).effort if config is not None else None
+        names.update(thinking_fields(asked, effort, way)[1])
+    return tuple(sorted(names))
 
 
 def _tools(asked: MessagesRequest, chat: Json) -> None:
@@ -112,15 +123,6 @@ def _tool(tool: ToolDefinition) -> Json:
     if tool.strict is not None:
         function["strict"] = tool.strict
     return _marked({"type": "function", "function": function}, tool.cache_control)
-
-
-def _effort(asked: MessagesRequest) -> str | None:
-    """How hard to think; a budget becomes the effort that stands for about as much."""
-    if asked.output_config is not None and asked.output_config.effort is not None:
-        return _EFFORTS.get(asked.output_config.effort, asked.output_config.effort)
-    if asked.thinking is None or asked.thinking.type != "enabled":
-        return None
-    return effort_of_budget(asked.thinking.budget_tokens or 0)
 
 
 def _messages(asked: MessagesRequest) -> list[Json]:

@@ -83,6 +83,7 @@ class Choice(msgspec.Struct):
 class Thinking(msgspec.Struct):
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: int | None = None
+    display: Literal["summarized", "omitted"] | None = None
 
 
 class OutputFormat(msgspec.Struct):

@@ -54,6 +54,8 @@ def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -
         (NOVA_2, {"reasoning_effort": "high"}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}}),
         (NOVA_2, {"reasoning_effort": "high", "max_tokens": 9}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}}),
         (NOVA_2, {"reasoning_effort": "none"}, None),
+        (NOVA_2, {"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
+        (NOVA_2, {"thinking": {"type": "adaptive"}}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}}),
         ("us.openai.gpt-5.6-sol", {"reasoning_effort": "xhigh"}, {"reasoning": {"effort": "xhigh"}}),
         ("us.openai.gpt-5.6-sol", {"reasoning_effort": "minimal"}, {"reasoning": {"effort": "low"}}),
         ("us.openai.gpt-5.6-sol", {"reasoning_effort": "none"}, {"reasoning": {"effort": "none"}}),
@@ -65,6 +67,8 @@ def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -
         (LLAMA, {"reasoning_effort": "high"}, None),
         ("anthropic.claude-sonnet-4-5-v1:0", {"thinking": {"type": "disabled"}}, None),
         ("anthropic.claude-sonnet-4-5-v1:0", {"reasoning_effort": "high", "max_tokens": 500}, None),
+        ("anthropic.claude-sonnet-4-5-v1:0", {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        ("anthropic.claude-sonnet-4-5-v1:0", {"thinking": {"type": "adaptive"}, "max_tokens": 500}, None),
     ],
 )  # fmt: skip
 def test_thinking(model: str, fields: dict[str, Any], expected: Any) -> None:

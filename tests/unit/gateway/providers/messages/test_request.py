@@ -83,7 +83,8 @@ def test_settings() -> None:
         output_config={"format": {"type": "json_schema", "schema": {"type": "object"}}},
     )
     assert chat["stream_options"] == {"include_usage": True}
-    assert (chat["stop"], chat["user"], chat["reasoning_effort"]) == (["END"], "ada", "medium")
+    assert (chat["stop"], chat["user"]) == (["END"], "ada")
+    assert chat["thinking"] == {"type": "enabled", "budget_tokens": 8000}
     assert chat["response_format"]["json_schema"]["schema"] == {"type": "object"}
 
 
@@ -101,7 +102,8 @@ def test_a_marker_on_the_request_stands_on_its_end() -> None:
 def test_what_is_left_out_is_told() -> None:
     asked = {"model": "m", "max_tokens": 9, "messages": [], "top_k": 5, "speed": None, "surprise": 1}
     body = parse_json(json.dumps({**asked, "stream": True, "thinking": {"type": "disabled"}}).encode())
-    assert MessagesFormat().dropped(body) == ("surprise", "top_k")
+    assert MessagesFormat().dropped(body) == ("surprise",)
+    assert json.loads(as_chat(body).raw_body)["top_k"] == 5
 
 
 def test_what_has_no_counterpart_is_refused_by_name() -> None:
