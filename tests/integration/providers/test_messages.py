@@ -217,3 +217,19 @@ async def test_a_setting_of_theirs_arrives_or_is_told(street: Street, kind: str,
     found = at(body, wish.places[family]) if family in wish.places else None
     dropped = raw.headers.get("x-finops-dropped-params", "").split(", ")
     assert wish.wanted(found) is not any(param in dropped for param in wish.params), (found, dropped)
+
+
+CLAUDE_CODE = "claude-code-20250219,interleaved-thinking-2025-05-14,prompt-caching-scope-2026-01-05"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_betas_reach_claude_at_bedrock_as_far_as_it_knows_them(street: Street) -> None:
+    model = street.play("bedrock", Turn())
+
+    raw = await street.anthropic.messages.with_raw_response.create(
+        model=model, max_tokens=9, messages=ASK, extra_headers={"anthropic-beta": CLAUDE_CODE}
+    )
+
+    body = street.received("bedrock")[-1]
+    assert body["additionalModelRequestFields"] == {"anthropic_beta": ["interleaved-thinking-2025-05-14"]}
+    assert raw.headers["x-finops-dropped-params"] == "anthropic-beta"

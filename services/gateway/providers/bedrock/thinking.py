@@ -1,9 +1,10 @@
 """Reasoning: each maker has its own fields for it, which Converse passes through."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from services.gateway.providers.anthropic.models import Traits, traits_of
+from services.gateway.providers.anthropic.tool_loop import LoopTurn, lacks_thoughts
 from services.gateway.providers.bedrock.families import Family
 from services.gateway.providers.bedrock.tools import forces_tool, wants_structure
 from services.gateway.providers.chat.effort import effort_of_budget
@@ -21,15 +22,20 @@ _NAMES: Final = ("reasoning_effort", "reasoning", "thinking")
 OFF: Final = {"type": "disabled"}
 
 
-def thinking(chat: ChatRequest, family: Family, model: str, fit: Fit) -> dict[str, Any]:
-    """Further fields of the model that make it think, or not; empty: as it likes. Raises BadRequest."""
+def thinking(
+    chat: ChatRequest, family: Family, model: str, fit: Fit, messages: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Further fields of the model that make it think, or not; empty: as it likes. Raises BadRequest.
+
+    `messages` are Converse's.
+    """
     effort, budget = chat.effort, chat.thinking_budget
     if effort is None and budget is None:
         return {}
     if budget == 0 or (effort == "none" and budget is None):
         return _off(family, model)
     if family == "anthropic":
-        return _claude(chat, effort, budget, model, fit)
+        return _claude(chat, effort, budget, model, fit, messages)
     if effort is None and budget is not None and budget > 0:
         effort = effort_of_budget(budget)
     level = _THREE.get(effort or "medium", "medium")
@@ -69,7 +75,12 @@ def adaptive_effort(chat: ChatRequest, family: Family, model: str) -> str:
 
 
 def _claude(
-    chat: ChatRequest, effort: Effort | None, budget: int | None, model: str, fit: Fit
+    chat: ChatRequest,
+    effort: Effort | None,
+    budget: int | None,
+    model: str,
+    fit: Fit,
+    messages: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     traits = traits_of(model)
     if forces_tool(chat) or not traits.thinks or (budget is None and _needs_answer_tool(chat, traits)):
@@ -82,6 +93,9 @@ def _claude(
             fit.drop(asked)
         hidden = chat.reasoning is not None and chat.reasoning.exclude
         return {"thinking": {"type": "adaptive", "display": "omitted" if hidden else "summarized"}}
+    if lacks_thoughts(_backwards(messages)):
+        _drop(chat, fit)
+        return {}
     if budget is None:
         return _within_limit(chat, _BUDGETS.get(effort or "medium", MIN_BUDGET), fit)
     if budget < 0:
@@ -91,6 +105,16 @@ def _claude(
     if chat.limit is not None and budget >= chat.limit:
         fit.refuse(asked, "the budget to think with must be below the limit on completion tokens")
     return _enabled(budget)
+
+
+def _backwards(messages: Sequence[Mapping[str, Any]]) -> Iterator[LoopTurn]:
+    for message in reversed(messages):
+        content = message["content"]
+        yield LoopTurn(
+            of_user=message["role"] == "user",
+            answers=any("toolResult" in block for block in content),
+            thought="reasoningContent" in content[0],
+        )
 
 
 def _needs_answer_tool(chat: ChatRequest, traits: Traits) -> bool:
