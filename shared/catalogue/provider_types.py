@@ -181,7 +181,7 @@ _TYPES: Final = (
         "vertex",
         "https://aiplatform.googleapis.com",
         ("GOOGLE_APPLICATION_CREDENTIALS",),
-        _CHAT | {"embeddings", "images.generations", "images.edits", "rerank"},
+        _CHAT | {"embeddings", "images.generations", "images.edits", "rerank", "messages"},
         auth="optional_bearer",
         option_env_vars=(
             ("project", ("GOOGLE_CLOUD_PROJECT",)),

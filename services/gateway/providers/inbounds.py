@@ -16,6 +16,7 @@ from services.gateway.providers.messages.thinking import Way
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.responses.format import ResponsesFormat
 from services.gateway.providers.sse import DONE_EVENT, event
+from services.gateway.providers.vertex.location import publisher_of
 from shared.catalogue.provider_types import ProviderType, is_ones_own
 from shared.governance.model import Provider
 
@@ -24,7 +25,7 @@ _OPENAIS_OPERATIONS: Final = frozenset(Operation) - {Operation.MESSAGES, Operati
 NATIVE: Final = "native"
 """Value of a provider's option named as an operation: the server at its own address speaks that format too."""
 THROUGH_CHAT: Final = "chat"
-"""Another, at Azure: its models do not speak that format, although most there do."""
+"""Another, at Azure and Vertex AI: its models do not speak that format, although most there do."""
 
 
 class OpenAIErrors:
@@ -88,11 +89,14 @@ def speaks(provider: Provider, kind: ProviderType, operation: Operation, model: 
     """Whether a provider answers this operation of a model's itself.
 
     A server of type openai at another address is somebody's own, of which only chat completions can be expected.
-    At Azure Claude speaks Anthropic's format and everybody else OpenAI's.
+    At Azure Claude speaks Anthropic's format and everybody else OpenAI's; at Vertex AI Claude alone speaks Anthropic's.
     """
     if operation.value not in kind.operations:
         return False
     if kind.wire == "azure":
         spoken = CLAUDES_OPERATIONS if is_claude(model) else _OPENAIS_OPERATIONS
         return operation in spoken and provider.options.get(operation.value) != THROUGH_CHAT
+    if kind.wire == "vertex" and operation is Operation.MESSAGES:
+        is_claudes = publisher_of(model)[0] == "anthropic"
+        return is_claudes and provider.options.get(operation.value) != THROUGH_CHAT
     return not is_ones_own(kind, provider.base_url) or provider.options.get(operation.value) == NATIVE

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from tests.support.gateway import served
-from tests.support.providers import anthropic
+from tests.support.providers import anthropic, vertex_claude
 from tests.support.providers.gemini_pieces import (
     SIGNATURE as SIGNATURE,
 )
@@ -115,6 +115,10 @@ class FakeGoogle:
         orders = read_directives(raw) if self.turn is None else orders_of(self.turn)
         if orders.status != 200:
             await _failure(send, orders)
+            return
+        if "/publishers/anthropic/" in path and (wrong := vertex_claude.wrong_in(path, body)):
+            self.bodies.pop()
+            await _json(send, 400, anthropic.error("invalid_request_error", wrong))
             return
         if (other := _other_publishers(path, body, orders)) is not None:
             await _send(send, 200, *other)

@@ -58,7 +58,7 @@ def read_messages(body: JsonBody) -> MessagesRequest:
     for at, tool in enumerate(asked.tools or ()):
         if tool.type not in (None, "custom"):
             raise BadRequest(
-                f"`tools[{at}].type` {tool.type} is a tool of Anthropic's own servers: this model has none.",
+                f"`tools[{at}].type` {tool.type} is one of Anthropic's own tools: this model has none here.",
                 param=f"tools[{at}].type",
             )
         if not tool.name:
