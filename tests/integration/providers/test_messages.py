@@ -12,7 +12,7 @@ import pytest
 
 from shared.governance.model import Credential, Provider
 from tests.support.gateway import RunningGateway, running_gateway
-from tests.support.providers.features import FAMILIES, at
+from tests.support.providers.features import FAMILIES, at, holds
 from tests.support.providers.houses import KINDS
 from tests.support.providers.openai_wire import FakeOpenAI, running_openai
 from tests.support.providers.quirks import QUIRKS
@@ -233,3 +233,52 @@ async def test_betas_reach_claude_at_bedrock_as_far_as_it_knows_them(street: Str
     body = street.received("bedrock")[-1]
     assert body["additionalModelRequestFields"] == {"anthropic_beta": ["interleaved-thinking-2025-05-14"]}
     assert raw.headers["x-finops-dropped-params"] == "anthropic-beta"
+
+
+HISTORY: Any = [
+    {"role": "user", "content": "Is it so?"},
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "so"}},
+            {
+                "type": "web_search_tool_result",
+                "tool_use_id": "srvtoolu_1",
+                "content": [
+                    {"type": "web_search_result", "url": "u", "title": "t", "encrypted_content": "e"}
+                ],
+            },
+            {"type": "text", "text": "It is."},
+        ],
+    },
+    {
+        "role": "user",
+        "content": [
+            {
+                "type": "search_result",
+                "source": "https://example.org",
+                "title": "Doubts",
+                "content": [{"type": "text", "text": "It never was."}],
+            }
+        ],
+    },
+]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_conversation_with_traces_of_servers_goes_on_with_any_model(
+    street: Street, kind: str
+) -> None:
+    model = street.play(kind, Turn())
+
+    raw = await street.anthropic.messages.with_raw_response.create(
+        model=model, max_tokens=9, messages=HISTORY
+    )
+
+    body = street.received(kind)[-1]
+    assert holds("It is.")(body) and holds("It never was.")(body) and holds("Doubts")(body)
+    dropped = raw.headers.get("x-finops-dropped-params", "").split(", ")
+    traces = {"messages.server_tool_use", "messages.web_search_tool_result"}
+    assert traces.issubset(dropped) is (kind != "anthropic")
+    assert holds("srvtoolu_1")(body) is (kind == "anthropic")
