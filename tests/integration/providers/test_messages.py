@@ -282,3 +282,37 @@ async def test_a_conversation_with_traces_of_servers_goes_on_with_any_model(
     traces = {"messages.server_tool_use", "messages.web_search_tool_result"}
     assert traces.issubset(dropped) is (kind != "anthropic")
     assert holds("srvtoolu_1")(body) is (kind == "anthropic")
+
+
+THOUGHT = "Let me look around first."
+SIGNED = ("anthropic", "bedrock")
+"""They sign what they think."""
+TAKES_ITS_THOUGHTS = ("xai", "openrouter", "nebius", "parasail", "cohere", "ollama", "vllm", "sgl")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "replicate"])
+async def test_in_a_loop_of_tools_a_model_gets_back_what_it_thought(
+    street: Street, kind: str, streamed: bool
+) -> None:
+    asking: Any = {"max_tokens": 99, "tools": [LOOK]}
+    model = street.play(kind, Turn(thought=THOUGHT, calls=(Call("callone01", "look", {"path": "/"}),)))
+    if streamed:
+        async with street.anthropic.messages.stream(model=model, messages=ASK, **asking) as stream:
+            said: Any = await stream.get_final_message()
+    else:
+        said = await street.anthropic.messages.create(model=model, messages=ASK, **asking)
+    (call,) = (block for block in said.content if block.type == "tool_use")
+    told = [block.model_dump(exclude_none=True) for block in said.content]
+    result: Any = {"type": "tool_result", "tool_use_id": call.id, "content": "a.txt"}
+    loop: Any = [*ASK, {"role": "assistant", "content": told}, {"role": "user", "content": [result]}]
+
+    model = street.play(kind, Turn(text="There is a.txt."))
+    await street.anthropic.messages.create(model=model, messages=loop, **asking)
+    body = street.received(kind)[-1]
+    assert holds(THOUGHT)(body) is (kind in SIGNED + TAKES_ITS_THOUGHTS)
+
+    answered: Any = [*loop, {"role": "assistant", "content": "There is a.txt."}, *ASK]
+    await street.anthropic.messages.create(model=model, messages=answered, **asking)
+    assert holds(THOUGHT)(street.received(kind)[-1]) is (kind in SIGNED)

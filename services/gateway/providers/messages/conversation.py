@@ -23,6 +23,7 @@ from services.gateway.providers.messages.wire import (
     ToolResult,
     ToolUse,
     Trace,
+    Turn,
 )
 
 
@@ -38,11 +39,12 @@ def chat_messages(asked: MessagesRequest) -> list[Json]:
     messages: list[Json] = []
     if asked.system:
         messages.append({"role": "system", "content": _system(asked.system)})
+    loop = _loop_begins(asked.messages)
     for at, turn in enumerate(asked.messages):
         if isinstance(turn.content, str):
             messages.append({"role": turn.role, "content": turn.content})
         elif turn.role == "assistant":
-            message = _assistant(turn.content, f"messages[{at}].content")
+            message = _assistant(turn.content, f"messages[{at}].content", in_loop=at >= loop)
             messages += [message] if len(message) > 1 else []
         else:
             messages += _user(turn.role, turn.content, f"messages[{at}].content")
@@ -60,42 +62,73 @@ def _system(system: str | list[Text]) -> Any:
     return "\n".join(block.text for block in system)
 
 
-def _assistant(blocks: list[Block], where: str) -> Json:
-    """Only with a role where nothing was said that another model could read."""
+def _loop_begins(turns: list[Turn]) -> int:
+    """Where the loop of tools begins that the conversation ends in; at its end where there is none."""
+    begins = len(turns)
+    while begins and (turns[begins - 1].role == "assistant" or _answers(turns[begins - 1])):
+        begins -= 1
+    return begins if turns and _answers(turns[-1]) else len(turns)
+
+
+def _answers(turn: Turn) -> bool:
+    return isinstance(turn.content, list) and any(isinstance(block, ToolResult) for block in turn.content)
+
+
+def _assistant(blocks: list[Block], where: str, *, in_loop: bool) -> Json:
+    """Only with a role where nothing was said that another model could read.
+
+    Thoughts that nobody signed go back within a loop of tools: some models do not go on in it without them.
+    """
     message: Json = {"role": "assistant"}
     texts: list[str] = []
-    details: list[Json] = []
-    calls: list[Json] = []
-    marks: Json = {}
+    uses: list[ToolUse] = []
     for at, block in enumerate(blocks):
         if isinstance(block, Text):
             texts.append(block.text)
         elif isinstance(block, ToolUse):
-            function = {"name": block.name, "arguments": msgspec.json.encode(block.input).decode()}
-            calls.append({"id": block.id, "type": "function", "function": function})
+            uses.append(block)
+        elif isinstance(block, Compaction):
+            texts += _summary(block, f"{where}[{at}]")
+        elif not isinstance(block, Thoughts | HiddenThoughts | Trace):
+            raise _misplaced(f"{where}[{at}]", "an assistant")
+    details, marks, unsigned = _thoughts(blocks)
+    if not in_loop:
+        unsigned = []
+    if texts or uses or details or unsigned:
+        message["content"] = "".join(texts) if texts else None
+    if uses:
+        message["tool_calls"] = [_call(use, marks) for use in uses]
+    if details:
+        message["reasoning_details"] = details
+    if unsigned:
+        message["reasoning_content"] = "\n\n".join(unsigned)
+    return message
+
+
+def _call(use: ToolUse, marks: Json) -> Json:
+    function = {"name": use.name, "arguments": msgspec.json.encode(use.input).decode()}
+    call: Json = {"id": use.id, "type": "function", "function": function}
+    return {**call, "extra_content": marks[use.id]} if use.id in marks else call
+
+
+def _thoughts(blocks: list[Block]) -> tuple[list[Json], Json, list[str]]:
+    """What was thought: signed or hidden, with the marks of calls that came along, and what nobody signed."""
+    details: list[Json] = []
+    marks: Json = {}
+    unsigned: list[str] = []
+    for block in blocks:
+        if isinstance(block, Thoughts) and block.signature:
+            signed = {"text": block.thinking, "signature": block.signature, "format": FORMAT}
+            details.append({"type": "reasoning.text", **signed})
         elif isinstance(block, Thoughts):
-            if block.signature:
-                signed = {"text": block.thinking, "signature": block.signature, "format": FORMAT}
-                details.append({"type": "reasoning.text", **signed})
+            unsigned.append(block.thinking)
         elif isinstance(block, HiddenThoughts) and block.data.startswith(MARK):
             memory = remembered(block.data)
             details += memory.details
             marks |= memory.calls
         elif isinstance(block, HiddenThoughts):
             details.append({"type": "reasoning.encrypted", "data": block.data, "format": FORMAT})
-        elif isinstance(block, Compaction):
-            texts += _summary(block, f"{where}[{at}]")
-        elif not isinstance(block, Trace):
-            raise _misplaced(f"{where}[{at}]", "an assistant")
-    if texts or calls or details:
-        message["content"] = "".join(texts) if texts else None
-    if calls:
-        message["tool_calls"] = [
-            {**call, "extra_content": marks[call["id"]]} if call["id"] in marks else call for call in calls
-        ]
-    if details:
-        message["reasoning_details"] = details
-    return message
+    return details, marks, unsigned
 
 
 def _summary(block: Compaction, where: str) -> list[str]:

@@ -123,6 +123,29 @@ def test_what_has_no_counterpart_is_refused_by_name() -> None:
     assert refused(tools=[{"input_schema": {}}]) == "tools[0].name"
 
 
+def test_thoughts_that_nobody_signed_go_back_in_the_loop_of_tools_that_they_began() -> None:
+    def thought(text: str, *blocks: Any) -> Any:
+        unsigned = [{"type": "thinking", "thinking": part, "signature": ""} for part in text.split("|")]
+        return {"role": "assistant", "content": [*unsigned, *blocks]}
+
+    use = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "1"}
+    ask = {"role": "user", "content": "Hi"}
+    answer = {"role": "user", "content": [result, {"type": "text", "text": "Remember."}]}
+
+    def reasoning(*messages: Any) -> list[str]:
+        chat = chat_of(messages=list(messages))
+        return [
+            message["reasoning_content"] for message in chat["messages"] if "reasoning_content" in message
+        ]
+
+    assert reasoning(ask, thought("a", use), answer, thought("b|c", use), answer) == ["a", "b\n\nc"]
+    assert reasoning(ask, thought("a", use), answer, thought("b"), ask, thought("c", use), answer) == ["c"]
+    assert reasoning(ask, thought("a", use), answer, thought("b"), ask) == []
+    assert reasoning(ask, thought("a", use)) == []
+    assert chat_of(messages=[ask, thought("a"), ask])["messages"] == [ask, ask]
+
+
 FOUND: Any = {
     "type": "search_result",
     "source": "https://example.org/a",
