@@ -197,6 +197,7 @@ _TYPES: Final = (
             "audio.speech",
             "audio.transcriptions",
             "rerank",
+            "messages",
         },
         auth="optional_bearer",
         option_env_vars=(

@@ -13,10 +13,12 @@ from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.inbound import ErrorFormat, Inbound, InboundAdapter
 from services.gateway.providers.messages.counting import CountAdapter, EstimateAdapter
 from services.gateway.providers.messages.format import MessagesFormat
+from services.gateway.providers.messages.thinking import Way
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import CountsTokens
 from services.gateway.providers.responses.format import ResponsesFormat
 from services.gateway.providers.sse import DONE_EVENT, event
+from services.gateway.providers.vertex.location import publisher_of
 from shared.catalogue.provider_types import ProviderType, is_ones_own
 from shared.governance.model import Provider
 
@@ -25,7 +27,7 @@ _OPENAIS_OPERATIONS: Final = frozenset(Operation) - {Operation.MESSAGES, Operati
 NATIVE: Final = "native"
 """Value of a provider's option named as an operation: the server at its own address speaks that format too."""
 THROUGH_CHAT: Final = "chat"
-"""Another, at Azure: its models do not speak that format, although most there do."""
+"""Another, at Azure and Vertex AI: its models do not speak that format, although most there do."""
 
 
 class OpenAIErrors:
@@ -46,6 +48,9 @@ INBOUNDS: Final[Mapping[Operation, Inbound]] = MappingProxyType(
     }
 )
 _WITH_PICTURES: Final = ResponsesFormat(pictures_in_results=True)
+_MESSAGES_BY_WAY: Final[Mapping[Way, Inbound]] = MappingProxyType(
+    {"thinking": MESSAGES, "reasoning": MessagesFormat("reasoning"), "effort": MessagesFormat("effort")}
+)
 _OPENAI: Final = OpenAIErrors()
 
 
@@ -71,7 +76,9 @@ def route_for(route: Route, operation: Operation, body: ParsedBody) -> Route:
         return route
     if inbound is None:
         return replace(route, adapter=EstimateAdapter(route.adapter))
-    if operation is Operation.RESPONSES and _takes_pictures_in_results(route):
+    if inbound is MESSAGES:
+        inbound = _MESSAGES_BY_WAY[way_of(route.provider, route.type)]
+    elif _takes_pictures_in_results(route):
         inbound = _WITH_PICTURES
     return replace(route, adapter=InboundAdapter(route.adapter, inbound, body))
 
@@ -83,16 +90,30 @@ def _takes_pictures_in_results(route: Route) -> bool:
     )
 
 
+def way_of(provider: Provider, kind: ProviderType) -> Way:
+    """How a provider is told to think by clients who cannot know what it understands.
+
+    Most have a dialect that makes the best of Anthropic's own words. Somebody's own server has none: it may refuse
+    whatever is not OpenAI's.
+    """
+    if kind.wire == "replicate" or is_ones_own(kind, provider.base_url):
+        return "effort"
+    return "reasoning" if kind.name == "openrouter" else "thinking"
+
+
 def speaks(provider: Provider, kind: ProviderType, operation: Operation, model: str = "") -> bool:
     """Whether a provider answers this operation of a model's itself, in the client's format unless its adapter
     CountsTokens.
 
     A server of type openai at another address is somebody's own, of which only chat completions can be expected.
-    At Azure Claude speaks Anthropic's format and everybody else OpenAI's.
+    At Azure Claude speaks Anthropic's format and everybody else OpenAI's; at Vertex AI Claude alone speaks Anthropic's.
     """
     if operation.value not in kind.operations:
         return False
     if kind.wire == "azure":
         spoken = CLAUDES_OPERATIONS if is_claude(model) else _OPENAIS_OPERATIONS
         return operation in spoken and provider.options.get(operation.value) != THROUGH_CHAT
+    if kind.wire == "vertex" and operation is Operation.MESSAGES:
+        is_claudes = publisher_of(model)[0] == "anthropic"
+        return is_claudes and provider.options.get(operation.value) != THROUGH_CHAT
     return not is_ones_own(kind, provider.base_url) or provider.options.get(operation.value) == NATIVE

@@ -276,6 +276,53 @@ async def test_anthropics_own_sdk_streams_untranslated(tmp_path: Path) -> None:
         assert (used.tokens.prompt, used.tokens.completion, used.outcome) == (PROMPT, 7, "success")
 
 
+TOOL_LOOP: Any = [
+    {"role": "user", "content": "Hello"},
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": "Another's.", "signature": ""},
+            {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}},
+        ],
+    },
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "rain"}]},
+]
+
+
+async def test_a_loop_of_tools_that_another_model_began_goes_on_without_thinking(tmp_path: Path) -> None:
+    fields: Any = {
+        "max_tokens": 9000,
+        "messages": TOOL_LOOP,
+        "tools": [{"name": "look", "input_schema": {"type": "object"}}],
+        "thinking": {"type": "enabled", "budget_tokens": 4000},
+    }
+    async with (
+        running_anthropic() as (_, url),
+        anthropic.AsyncAnthropic(
+            base_url=url, auth_token="anthropic-key", api_key=None, max_retries=0
+        ) as direct,
+    ):
+        with pytest.raises(anthropic.BadRequestError, match="signature"):
+            await direct.messages.create(model="claude-opus-5", **fields)
+        signed = [TOOL_LOOP[0], {"role": "assistant", "content": TOOL_LOOP[1]["content"][1:]}, TOOL_LOOP[2]]
+        with pytest.raises(anthropic.BadRequestError, match="Expected `thinking`"):
+            await direct.messages.create(model="claude-opus-5", **{**fields, "messages": signed})
+    async with house(tmp_path) as h:
+        raw = await h.anthropic.messages.with_raw_response.create(model=MODEL, **fields)
+
+        assert raw.headers["x-finops-dropped-params"] == "thinking"
+        (asked,) = h.fake.asked
+        assert "thinking" not in asked.body
+        assert [block["type"] for block in asked.body["messages"][1]["content"]] == ["tool_use"]
+        after: Any = [
+            *TOOL_LOOP,
+            {"role": "assistant", "content": "Rain."},
+            {"role": "user", "content": "And now?"},
+        ]
+        await h.anthropic.messages.create(model=MODEL, **{**fields, "messages": after})
+        assert h.fake.asked[1].body["thinking"] == fields["thinking"]
+
+
 @pytest.mark.parametrize("ending", ["early", "break", "stall", "error"])
 async def test_a_broken_native_stream_is_told_in_anthropics_shape(tmp_path: Path, ending: Any) -> None:
     async with house(tmp_path) as h:

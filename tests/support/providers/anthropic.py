@@ -112,6 +112,29 @@ def judged(path: str, body: Document) -> None:
         check_claude(body)
 
 
+def refused_thoughts(body: Document) -> str:
+    """What the models themselves refuse of a conversation, in their words; empty when it is good."""
+    turns = [
+        turn["content"] if isinstance(turn["content"], list) else [{"type": "text", "text": turn["content"]}]
+        for turn in body["messages"]
+    ]
+    for block in (block for content in turns for block in content):
+        if block["type"] == "thinking" and not block["signature"]:
+            return "Invalid `signature` in `thinking` block"
+    if body.get("thinking", {}).get("type") != "enabled":
+        return ""
+    begins = []
+    for content, turn in zip(reversed(turns), reversed(body["messages"]), strict=True):
+        if turn["role"] == "assistant":
+            begins.append(content[0]["type"])
+        elif all(block["type"] != "tool_result" for block in content):
+            break
+    if begins and not {"thinking", "redacted_thinking"}.intersection(begins):
+        return f"Expected `thinking` or `redacted_thinking`, but found `{begins[0]}`. When `thinking` is enabled, a final \
+`assistant` message must start with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks)."
+    return ""
+
+
 def exhaust(value: Any) -> None:
     """What pydantic makes of the SDK's types is lazy: what is iterable is only judged when somebody looks at it."""
     if isinstance(value, dict):
@@ -211,6 +234,8 @@ class FakeAnthropic:
         self.asked.append(Asked(path, headers, body))
         try:
             judged(path, body)
+            if wrong := refused_thoughts(body):
+                raise ValueError(wrong)
         except ValueError as problem:
             self.asked.pop()
             await _send(send, 400, error("invalid_request_error", str(problem)))

@@ -39,6 +39,15 @@ API_KEY = "ABSKQmVkcm9ja0FQSUtleS1leGFtcGxl"
 STATIC = f"{ACCESS_KEY}:{SECRET_KEY}"
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 UNCOUNTED = "The provided model doesn't support counting tokens."
+BETAS = frozenset(
+    {
+        "computer-use-2024-10-22", "computer-use-2025-01-24", "token-efficient-tools-2025-02-19",
+        "interleaved-thinking-2025-05-14", "output-128k-2025-02-19", "dev-full-thinking-2025-05-14",
+        "context-1m-2025-08-07", "context-management-2025-06-27", "effort-2025-11-24", "tool-search-tool-2025-10-19",
+        "tool-examples-2025-10-29",
+    }
+)  # fmt: skip
+"""Anthropic's that the service knows, by its user guide ("Anthropic Claude Messages API")."""
 USAGE = {"inputTokens": 20, "outputTokens": 5, "totalTokens": 25}
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, "
@@ -350,6 +359,7 @@ def _checked(
 ) -> tuple[dict[str, Any], str]:
     """The parameters in a request, and what is wrong with them."""
     shape = operation(service, name).input_shape
+    params: dict[str, Any]
     if name.startswith("InvokeModel"):
         params = {**in_headers(shape, headers), "modelId": model_in(path), "body": body}
     else:
@@ -359,7 +369,31 @@ def _checked(
     wrong = problems(shape, params) or "; ".join(unknown_members(shape, params))
     if not wrong and name in ("Converse", "ConverseStream"):
         wrong = wrong_in_chat(params)
-    return params, wrong
+    fields = params.get("additionalModelRequestFields") or {}
+    return params, wrong or _wrong_betas(fields) or _missing_thoughts(fields, params.get("messages", []))
+
+
+def _wrong_betas(fields: dict[str, Any]) -> str:
+    """Claude's own word for it, which Bedrock passes on."""
+    betas = fields.get("anthropic_beta", [])
+    if isinstance(betas, list) and BETAS.issuperset(betas):
+        return ""
+    return "The model returned the following errors: invalid beta flag"
+
+
+def _missing_thoughts(fields: dict[str, Any], messages: list[dict[str, Any]]) -> str:
+    """Claude's own word for a loop of tools that it is to think on in without having thought."""
+    if fields.get("thinking", {}).get("type") != "enabled":
+        return ""
+    begins = []
+    for message in reversed(messages):
+        if message["role"] == "assistant":
+            begins.append(message["content"][0])
+        elif not any("toolResult" in block for block in message["content"]):
+            break
+    if not begins or any("reasoningContent" in block for block in begins):
+        return ""
+    return "The model returned the following errors: Expected `thinking` or `redacted_thinking`, but found `tool_use`"
 
 
 def _ranking(params: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from tests.support.gateway import served
-from tests.support.providers import anthropic
+from tests.support.providers import anthropic, vertex_claude
 from tests.support.providers.gemini_counts import (
     CLAUDES_COUNTER,
     check_count,
@@ -142,6 +142,10 @@ class FakeGoogle:
             return
         if path.endswith(f"/{CLAUDES_COUNTER}:rawPredict"):
             await _json(send, *claudes_count(body, path, self.without_counter))
+            return
+        if "/publishers/anthropic/" in path and (wrong := vertex_claude.wrong_in(path, body)):
+            self.bodies.pop()
+            await _json(send, 400, anthropic.error("invalid_request_error", wrong))
             return
         if (other := _other_publishers(path, body, orders)) is not None:
             await _send(send, 200, *other)

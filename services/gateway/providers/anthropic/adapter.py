@@ -9,10 +9,10 @@ from services.gateway.providers.anthropic.answer import read_message
 from services.gateway.providers.anthropic.errors import error_from_messages
 from services.gateway.providers.anthropic.native import (
     NativeRelay,
-    native_body,
     read_native_count,
     read_native_message,
 )
+from services.gateway.providers.anthropic.native_request import native_request
 from services.gateway.providers.anthropic.request import messages_body
 from services.gateway.providers.anthropic.stream import MessagesTranslator
 from services.gateway.providers.body import JsonBody, ParsedBody
@@ -60,7 +60,9 @@ class AnthropicAdapter:
         dropped: tuple[str, ...] = ()
         streams = body.stream and operation is not Operation.COUNT_TOKENS
         if operation in _NATIVE:
-            data = native_body(body, target.model_on_wire)
+            native = native_request(body)
+            model = {"model": body.encoded(target.model_on_wire)}
+            data, dropped = body.with_changes(model | native.changes, native.drop), native.dropped
         else:
             said = messages_body(read_chat(body), target.model, target.fetched)
             fields: dict[str, Any] = {"model": target.model_on_wire, **said.fields}

@@ -1,7 +1,6 @@
-"""Anthropic's own clients at Anthropic's own API: nothing is translated, only metered."""
+"""What Anthropic's own clients are answered by whoever speaks their format: nothing is translated, only metered."""
 
-import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -9,9 +8,7 @@ from services.gateway.providers.answer import OpenAIAnswer
 from services.gateway.providers.anthropic.errors import Detail, error_inside, error_json
 from services.gateway.providers.anthropic.stream import MessagesTranslator
 from services.gateway.providers.anthropic.usage import Counts
-from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.completion import failed_answer
-from services.gateway.providers.chat.memory import MARK
 from services.gateway.providers.chat.translate import (
     FinishDelta,
     ReasoningDelta,
@@ -26,7 +23,6 @@ from services.gateway.providers.usage import Usage
 from services.gateway.providers.wire_errors import stream_cut, unreadable_answer, unreadable_stream
 from shared.events import Tokens
 
-_GATEWAYS_OWN: Final = ("fallbacks",)
 MAX_EVENT_BYTES: Final = 64 * 1_048_576
 
 
@@ -43,43 +39,6 @@ class _Counted(msgspec.Struct):
 _message: Final = msgspec.json.Decoder(_Message)
 _counted: Final = msgspec.json.Decoder(_Counted)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_turns: Final = msgspec.json.Decoder(list[dict[str, Any]])
-_FOREIGN: Final = re.compile(rb'"signature"\s*:\s*""|"' + re.escape(MARK.encode()))
-
-
-def native_body(body: JsonBody, model: str) -> bytes:
-    """The client's body for this model, otherwise as it came.
-
-    But for thoughts that other models had earlier in the conversation: Anthropic refuses what it did not sign.
-    """
-    changes = {"model": body.encoded(model)}
-    messages = body.raw("messages")
-    if messages is not None and _FOREIGN.search(messages) is not None:
-        changes["messages"] = _without_foreign_thoughts(messages)
-    return body.with_changes(changes, _GATEWAYS_OWN)
-
-
-def _without_foreign_thoughts(messages: bytes) -> bytes:
-    try:
-        turns = _turns.decode(messages)
-    except msgspec.DecodeError:
-        return messages  # no messages at all: Anthropic says best what is wrong with them
-    kept = []
-    for turn in turns:
-        content = turn.get("content")
-        if isinstance(content, list):
-            turn["content"] = [block for block in content if not _is_foreign(block)]
-        if turn.get("content") or not content:
-            kept.append(turn)
-    return msgspec.json.encode(kept)
-
-
-def _is_foreign(block: Any) -> bool:
-    if not isinstance(block, dict):
-        return False
-    if block.get("type") == "thinking":
-        return not block.get("signature")
-    return block.get("type") == "redacted_thinking" and str(block.get("data")).startswith(MARK)
 
 
 def read_native_message(answer: bytes) -> OpenAIAnswer:

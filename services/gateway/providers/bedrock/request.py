@@ -7,6 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from services.gateway.providers.anthropic.models import traits_of
+from services.gateway.providers.bedrock.betas import FIELD as BETAS
+from services.gateway.providers.bedrock.betas import passed_betas
 from services.gateway.providers.bedrock.content import Blocks, addresses
 from services.gateway.providers.bedrock.families import (
     KEEPS_FORMATS,
@@ -73,7 +75,7 @@ def converse_request(target: Target, body: JsonBody) -> ConverseRequest:
     family = family_of(model)
     blocks = Blocks(fitted, family, target.fetched)
     system, messages = conversation(chat, blocks)
-    extra = thinking(chat, family, model, fitted)
+    extra = thinking(chat, family, model, fitted, messages)
     thinks = extra.get("thinking", OFF) != OFF
     params: dict[str, Any] = {"messages": messages}
     if system:
@@ -91,6 +93,8 @@ def converse_request(target: Target, body: JsonBody) -> ConverseRequest:
     if inference := _inference(chat, family, model, fitted, extra, thinks=thinks):
         params["inferenceConfig"] = inference
     _add_rest(params, chat, body, target, fitted)
+    if betas := passed_betas(target, family, fitted):
+        extra[BETAS] = betas
     extra |= _own_object(body, _EXTRA_FIELDS)
     if extra:
         params[_EXTRA_FIELDS] = extra

@@ -1,6 +1,6 @@
 """Reasoning: each maker has its own fields for it, which Converse passes through."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from services.gateway.providers.anthropic.effort import (
@@ -11,8 +11,10 @@ from services.gateway.providers.anthropic.effort import (
     is_less,
 )
 from services.gateway.providers.anthropic.models import Traits, traits_of
+from services.gateway.providers.anthropic.tool_loop import LoopTurn, lacks_thoughts
 from services.gateway.providers.bedrock.families import Family
 from services.gateway.providers.bedrock.tools import forces_tool, wants_structure
+from services.gateway.providers.chat.effort import effort_of_budget
 from services.gateway.providers.chat.policy import Fit
 from services.gateway.providers.chat.request import ChatRequest, Effort, JsonSchemaFormat
 
@@ -23,15 +25,22 @@ _NAMES: Final = ("reasoning_effort", "reasoning", "thinking")
 OFF: Final = {"type": "disabled"}
 
 
-def thinking(chat: ChatRequest, family: Family, model: str, fit: Fit) -> dict[str, Any]:
-    """Further fields of the model that make it think, or not; empty: as it likes. Raises BadRequest."""
+def thinking(
+    chat: ChatRequest, family: Family, model: str, fit: Fit, messages: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Further fields of the model that make it think, or not; empty: as it likes. Raises BadRequest.
+
+    `messages` are Converse's.
+    """
     effort, budget = chat.effort, chat.thinking_budget
     if effort is None and budget is None:
         return {}
     if budget == 0 or (effort == "none" and budget is None):
         return _off(family, model)
     if family == "anthropic":
-        return _claude(chat, effort, budget, model, fit)
+        return _claude(chat, effort, budget, model, fit, messages)
+    if effort is None and budget is not None and budget > 0:
+        effort = effort_of_budget(budget)
     level = _THREE.get(effort or "medium", "medium")
     if family == "nova-2":
         # The highest takes no limit on tokens: the client's counts for more than its wish.
@@ -76,7 +85,12 @@ def adaptive_effort(chat: ChatRequest, family: Family, model: str, fit: Fit, *, 
 
 
 def _claude(
-    chat: ChatRequest, effort: Effort | None, budget: int | None, model: str, fit: Fit
+    chat: ChatRequest,
+    effort: Effort | None,
+    budget: int | None,
+    model: str,
+    fit: Fit,
+    messages: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     traits = traits_of(model)
     if forces_tool(chat) or not traits.thinks or (budget is None and _needs_answer_tool(chat, traits)):
@@ -90,14 +104,26 @@ def _claude(
             fit.drop(asked)
         hidden = chat.reasoning is not None and chat.reasoning.exclude
         return {"thinking": {"type": "adaptive", "display": "omitted" if hidden else "summarized"}}
-    if budget is None:
-        return _within_limit(chat, effort or "medium", fit)
-    budget = MIN_BUDGET if budget < 0 else budget
+    if lacks_thoughts(_backwards(messages)):
+        _drop(chat, fit)
+        return {}
+    if budget is None or budget < 0:
+        return _within_limit(chat, (effort or "medium") if budget is None else "minimal", fit)
     if budget < MIN_BUDGET:
         fit.refuse(asked, f"the least budget to think with is {MIN_BUDGET} tokens")
     if chat.limit is not None and budget >= chat.limit:
         fit.refuse(asked, "the budget to think with must be below the limit on completion tokens")
     return _enabled(budget)
+
+
+def _backwards(messages: Sequence[Mapping[str, Any]]) -> Iterator[LoopTurn]:
+    for message in reversed(messages):
+        content = message["content"]
+        yield LoopTurn(
+            of_user=message["role"] == "user",
+            answers=any("toolResult" in block for block in content),
+            thought="reasoningContent" in content[0],
+        )
 
 
 def _needs_answer_tool(chat: ChatRequest, traits: Traits) -> bool:
@@ -108,6 +134,7 @@ def _needs_answer_tool(chat: ChatRequest, traits: Traits) -> bool:
 
 
 def _within_limit(chat: ChatRequest, effort: Effort, fit: Fit) -> dict[str, Any]:
+    """Without a budget it is a wish."""
     budget = budget_of(effort, chat.limit)
     if budget < MIN_BUDGET:
         _drop(chat, fit)

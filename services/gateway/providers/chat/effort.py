@@ -1,6 +1,6 @@
 """How hard to think in the words of OpenAI's `reasoning_effort`, for what other formats say otherwise."""
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -27,7 +27,7 @@ _LOW: Final = 4_096
 _MEDIUM: Final = 16_384
 
 
-def effort_of_budget(tokens: int) -> str:
+def effort_of_budget(tokens: int) -> Literal["low", "medium", "high"]:
     """The effort that stands for about as much thinking."""
     if tokens < _LOW:
         return "low"

@@ -11,6 +11,7 @@ from services.gateway.providers.chat.completion import new_id
 from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.inbound import Chunk, ChunkDelta, ToolCallPiece
+from services.gateway.providers.messages.tool_input import input_of
 from services.gateway.providers.usage import Usage
 
 Json = dict[str, Any]
@@ -22,6 +23,8 @@ STOP_REASONS: Final[Mapping[str, str]] = {
     "function_call": "tool_use",
     "content_filter": "refusal",
 }
+_CUT: Final = frozenset({"length", "content_filter"})
+"""The model had not come to its end."""
 
 
 class _Choice(msgspec.Struct):
@@ -31,7 +34,6 @@ class _Choice(msgspec.Struct):
 
 _choices: Final = msgspec.json.Decoder(list[_Choice])
 _id: Final = msgspec.json.Decoder(str)
-_input: Final = msgspec.json.Decoder(Json)
 
 
 def message_of(model: str, chat: Mapping[str, msgspec.Raw], usage: Usage) -> bytes:
@@ -44,8 +46,9 @@ def message_of(model: str, chat: Mapping[str, msgspec.Raw], usage: Usage) -> byt
     text = choice.message.text or choice.message.refusal
     if text:
         content.append({"type": "text", "text": text})
+    cut = choice.finish_reason in _CUT
     for call in choice.message.tool_calls or ():
-        content += [*_mark(call), _tool_use(call)]
+        content += [*_mark(call), _tool_use(call, cut=cut)]
     message = _message(_id.decode(chat["id"]) if "id" in chat else "", model)
     message["content"] = content
     message["stop_reason"] = STOP_REASONS.get(choice.finish_reason or "stop", "end_turn")
@@ -121,9 +124,9 @@ def _mark(call: ToolCallPiece) -> list[Json]:
     return [_hidden(Memory(calls={call.id: call.extra_content}))]
 
 
-def _tool_use(call: ToolCallPiece) -> Json:
-    arguments = (call.function.arguments if call.function is not None else None) or "{}"
-    return {**_begun(call), "input": _input.decode(arguments)}
+def _tool_use(call: ToolCallPiece, *, cut: bool) -> Json:
+    arguments = (call.function.arguments if call.function is not None else None) or ""
+    return {**_begun(call), "input": input_of(arguments, cut=cut)}
 
 
 def _begun(call: ToolCallPiece) -> Json:

@@ -11,28 +11,33 @@ from services.gateway.providers.body import JsonBody
 from services.gateway.providers.inbound import ChunkTranslator
 from services.gateway.providers.messages.answer import MessageWriter, message_of
 from services.gateway.providers.messages.request import as_chat, left_out
+from services.gateway.providers.messages.thinking import EFFORT, Way
 from services.gateway.providers.usage import Usage
 
 
 class MessagesFormat:
-    """See Inbound."""
+    """See Inbound. `way`: the words in which the providers behind it are told how hard to think."""
 
     own_names: Mapping[str, str] = MappingProxyType(
         {
             "messages": "messages",
             "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
-            "reasoning_effort": "thinking",
+            "reasoning": "thinking",
+            "reasoning_effort": EFFORT,
             "response_format": "output_config.format",
             "stop": "stop_sequences",
             "user": "metadata.user_id",
         }
     )
 
+    def __init__(self, way: Way = "thinking") -> None:
+        self._way = way
+
     def to_chat(self, body: JsonBody) -> JsonBody:
-        return as_chat(body)
+        return as_chat(body, self._way)
 
     def dropped(self, body: JsonBody) -> tuple[str, ...]:
-        return left_out(body)
+        return left_out(body, self._way)
 
     def answer(self, body: JsonBody, chat: Mapping[str, msgspec.Raw], usage: Usage) -> bytes:
         return message_of(body.model, chat, usage)

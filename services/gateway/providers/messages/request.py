@@ -1,28 +1,24 @@
 """A request to Anthropic's Messages API as a chat completion."""
 
 import re
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
-from services.gateway.providers.anthropic.content import FORMAT
 from services.gateway.providers.body import JsonBody, parse_json
-from services.gateway.providers.chat.effort import effort_of_budget
-from services.gateway.providers.chat.memory import MARK, remembered
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.messages.conversation import chat_messages, marked
+from services.gateway.providers.messages.thinking import Way, thinking_fields
 from services.gateway.providers.messages.wire import (
-    Block,
-    Document,
-    HiddenThoughts,
-    Image,
+    TRACES,
     Json,
     MessagesRequest,
-    Source,
-    Text,
-    Thoughts,
+    OutputConfig,
+    Thinking,
     ToolDefinition,
     ToolResult,
-    ToolUse,
+    Trace,
 )
 
 _decoder: Final = msgspec.json.Decoder(MessagesRequest)
@@ -34,9 +30,11 @@ _REFUSED: Final = (
     ("inference_geo", b'"global"'),
 )
 """Fields without a counterpart that the answer would be another without, and the value that asks for nothing."""
-_TRANSLATED: Final = frozenset(MessagesRequest.__struct_fields__) - {"top_k"} | {name for name, _ in _REFUSED}
+_TRANSLATED: Final = frozenset(MessagesRequest.__struct_fields__) | {name for name, _ in _REFUSED}
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
-_EFFORTS: Final = {"xhigh": "high", "max": "high"}
+_TRACE: Final = re.compile(rb'"type"\s*:\s*"(?:' + "|".join(sorted(TRACES)).encode() + rb')"')
+_thinking: Final = msgspec.json.Decoder(Thinking)
+_output_config: Final = msgspec.json.Decoder(OutputConfig)
 
 
 def read_messages(body: JsonBody, *, counting: bool = False) -> MessagesRequest:
@@ -58,7 +56,7 @@ def read_messages(body: JsonBody, *, counting: bool = False) -> MessagesRequest:
     for at, tool in enumerate(asked.tools or ()):
         if tool.type not in (None, "custom"):
             raise BadRequest(
-                f"`tools[{at}].type` {tool.type} is a tool of Anthropic's own servers: this model has none.",
+                f"`tools[{at}].type` {tool.type} is one of Anthropic's own tools: this model has none here.",
                 param=f"tools[{at}].type",
             )
         if not tool.name:
@@ -66,22 +64,27 @@ def read_messages(body: JsonBody, *, counting: bool = False) -> MessagesRequest:
     return asked
 
 
-def as_chat(body: JsonBody, *, counting: bool = False) -> JsonBody:
-    """The same request as a chat completion. Raises BadRequest naming the field. `counting`: see `read_messages`."""
+def as_chat(body: JsonBody, way: Way = "thinking", *, counting: bool = False) -> JsonBody:
+    """The same request as a chat completion. Raises BadRequest naming the field.
+
+    `way`: how thinking is spoken of. `counting`: see `read_messages`.
+    """
     asked = read_messages(body, counting=counting)
-    chat: Json = {"model": asked.model, "messages": _messages(asked)}
+    chat: Json = {"model": asked.model, "messages": chat_messages(asked)}
     if asked.stream and not counting:
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
     for name, value in (
         ("max_tokens", asked.max_tokens),
         ("temperature", asked.temperature),
         ("top_p", asked.top_p),
+        ("top_k", asked.top_k),
         ("stop", asked.stop_sequences or None),
         ("user", asked.metadata.user_id if asked.metadata is not None else None),
-        ("reasoning_effort", _effort(asked)),
     ):
         if value is not None:
             chat[name] = value
+    effort = asked.output_config.effort if asked.output_config is not None else None
+    chat |= thinking_fields(asked.thinking, effort, way)[0]
     _tools(asked, chat)
     if asked.output_config is not None and asked.output_config.format is not None:
         form = {"name": "answer", "schema": asked.output_config.format.schema, "strict": True}
@@ -89,9 +92,27 @@ def as_chat(body: JsonBody, *, counting: bool = False) -> JsonBody:
     return parse_json(msgspec.json.encode(chat))
 
 
-def left_out(body: JsonBody) -> tuple[str, ...]:
-    """Fields of the request that no chat has."""
-    return tuple(sorted(name for name in body.names - _TRANSLATED if body.raw(name) is not None))
+def left_out(body: JsonBody, way: Way = "thinking") -> tuple[str, ...]:
+    """What of a request that `as_chat` takes is not in the chat."""
+    names = {name for name in body.names - _TRANSLATED if body.raw(name) is not None}
+    thinking, config = body.raw("thinking"), body.raw("output_config")
+    if thinking is not None or config is not None:
+        asked = _thinking.decode(thinking) if thinking is not None else None
+        effort = _output_config.decode(config).effort if config is not None else None
+        names.update(thinking_fields(asked, effort, way)[1])
+    if _TRACE.search(body.raw("messages") or b"") is not None:
+        names.update(f"messages.{name}" for name in _traces(_decoder.decode(body.raw_body)))
+    return tuple(sorted(names))
+
+
+def _traces(asked: MessagesRequest) -> Iterator[str]:
+    """The types of the blocks that are nowhere in the chat."""
+    for turn in asked.messages:
+        for block in turn.content if isinstance(turn.content, list) else ():
+            inner = block.content if isinstance(block, ToolResult) else ""
+            for found in (block, *(inner if isinstance(inner, list) else ())):
+                if isinstance(found, Trace):
+                    yield str(found.__struct_config__.tag)
 
 
 def _tools(asked: MessagesRequest, chat: Json) -> None:
@@ -115,133 +136,7 @@ def _tool(tool: ToolDefinition) -> Json:
         function["description"] = tool.description
     if tool.strict is not None:
         function["strict"] = tool.strict
-    return _marked({"type": "function", "function": function}, tool.cache_control)
-
-
-def _effort(asked: MessagesRequest) -> str | None:
-    """How hard to think; a budget becomes the effort that stands for about as much."""
-    if asked.output_config is not None and asked.output_config.effort is not None:
-        return _EFFORTS.get(asked.output_config.effort, asked.output_config.effort)
-    if asked.thinking is None or asked.thinking.type != "enabled":
-        return None
-    return effort_of_budget(asked.thinking.budget_tokens or 0)
-
-
-def _messages(asked: MessagesRequest) -> list[Json]:
-    messages: list[Json] = []
-    if asked.system:
-        messages.append({"role": "system", "content": _system(asked.system)})
-    for at, turn in enumerate(asked.messages):
-        if isinstance(turn.content, str):
-            messages.append({"role": turn.role, "content": turn.content})
-        elif turn.role == "assistant":
-            messages.append(_assistant(turn.content, f"messages[{at}].content"))
-        else:
-            messages += _user(turn.role, turn.content, f"messages[{at}].content")
-    if messages:
-        _marked(messages[-1], asked.cache_control)  # of the request: it means the last block there is
-    return messages
-
-
-def _system(system: str | list[Text]) -> Any:
-    """One text where nothing speaks against it: not every server takes parts here."""
-    if isinstance(system, str):
-        return system
-    if any(block.cache_control for block in system):
-        return [_part(block, "system") for block in system]
-    return "\n".join(block.text for block in system)
-
-
-def _assistant(blocks: list[Block], where: str) -> Json:
-    message: Json = {"role": "assistant"}
-    texts: list[str] = []
-    details: list[Json] = []
-    calls: list[Json] = []
-    marks: Json = {}
-    for at, block in enumerate(blocks):
-        if isinstance(block, Text):
-            texts.append(block.text)
-        elif isinstance(block, ToolUse):
-            function = {"name": block.name, "arguments": msgspec.json.encode(block.input).decode()}
-            calls.append({"id": block.id, "type": "function", "function": function})
-        elif isinstance(block, Thoughts):
-            if block.signature:
-                signed = {"text": block.thinking, "signature": block.signature, "format": FORMAT}
-                details.append({"type": "reasoning.text", **signed})
-        elif isinstance(block, HiddenThoughts) and block.data.startswith(MARK):
-            memory = remembered(block.data)
-            details += memory.details
-            marks |= memory.calls
-        elif isinstance(block, HiddenThoughts):
-            details.append({"type": "reasoning.encrypted", "data": block.data, "format": FORMAT})
-        else:
-            raise _misplaced(f"{where}[{at}]", "an assistant")
-    message["content"] = "".join(texts) if texts else None
-    if calls:
-        message["tool_calls"] = [
-            {**call, "extra_content": marks[call["id"]]} if call["id"] in marks else call for call in calls
-        ]
-    if details:
-        message["reasoning_details"] = details
-    return message
-
-
-def _user(role: str, blocks: list[Block], where: str) -> list[Json]:
-    """Results of tools come first, as messages of their own; their pictures go along with what the user says."""
-    results: list[Json] = []
-    parts: list[Json] = []
-    for at, block in enumerate(blocks):
-        place = f"{where}[{at}]"
-        if isinstance(block, ToolResult):
-            results.append(_result(block, place, parts))
-        elif isinstance(block, Text | Image | Document):
-            parts.append(_part(block, place))
-        else:
-            raise _misplaced(place, "a user")
-    return results + ([{"role": role, "content": parts}] if parts else [])
-
-
-def _result(block: ToolResult, where: str, parts: list[Json]) -> Json:
-    content = block.content
-    if not isinstance(content, str):
-        parts += [_part(inner, where) for inner in content if not isinstance(inner, Text)]
-        content = "\n".join(inner.text for inner in content if isinstance(inner, Text))
-    if block.is_error:
-        content = f"Error: {content}"
-    message = {"role": "tool", "tool_call_id": block.tool_use_id, "content": content}
-    return _marked(message, block.cache_control)
-
-
-def _part(block: Text | Image | Document, where: str) -> Json:
-    if isinstance(block, Text):
-        part: Json = {"type": "text", "text": block.text}
-    elif isinstance(block, Image):
-        part = {"type": "image_url", "image_url": {"url": _address(block.source, where)}}
-    elif block.source.type == "text":
-        title = f"{block.title}\n\n" if block.title else ""
-        part = {"type": "text", "text": title + block.source.data}
-    else:
-        file = {"file_data": _address(block.source, where), "filename": block.title or "document.pdf"}
-        part = {"type": "file", "file": file}
-    return _marked(part, block.cache_control)
-
-
-def _address(source: Source, where: str) -> str:
-    if source.type == "url" and source.url:
-        return source.url
-    if source.type != "base64" or not source.media_type:
-        raise BadRequest(f"`{where}.source` must be in base64 or an address.", param=f"{where}.source")
-    return f"data:{source.media_type};base64,{source.data}"
-
-
-def _marked(part: Json, cache_control: Json | None) -> Json:
-    if cache_control:
-        part["cache_control"] = cache_control
-    return part
-
-
-def _misplaced(where: str, whose: str) -> BadRequest:
-    return BadRequest(f"`{where}.type` does not belong into a message of {whose}.", param=f"{where}.type")
+    return marked({"type": "function", "function": function}, tool.cache_control)
 
 
 def _bad_request(message: str) -> BadRequest:

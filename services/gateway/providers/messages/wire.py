@@ -1,6 +1,6 @@
 """A request to Anthropic's Messages API, typed: the part of it that chat completions have a counterpart for."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -10,10 +10,11 @@ Json = dict[str, Any]
 class Source(msgspec.Struct):
     """Of a picture or a document; what a type needs is there."""
 
-    type: Literal["base64", "url", "text"]
+    type: Literal["base64", "url", "text", "content"]
     media_type: str = ""
     data: str = ""
     url: str = ""
+    content: "str | list[Text | Image]" = ""
 
 
 class Text(msgspec.Struct, tag_field="type", tag="text"):
@@ -32,6 +33,21 @@ class Document(msgspec.Struct, tag_field="type", tag="document"):
     cache_control: Json | None = None
 
 
+class SearchResult(msgspec.Struct, tag_field="type", tag="search_result"):
+    """What a client found itself and gives to the model."""
+
+    source: str
+    title: str
+    content: list[Text]
+    cache_control: Json | None = None
+
+
+class ToolReference(msgspec.Struct, tag_field="type", tag="tool_reference"):
+    """A tool of the request that a client's own search has found."""
+
+    tool_name: str
+
+
 class ToolUse(msgspec.Struct, tag_field="type", tag="tool_use"):
     id: str
     name: str
@@ -39,9 +55,59 @@ class ToolUse(msgspec.Struct, tag_field="type", tag="tool_use"):
     cache_control: Json | None = None
 
 
+class Trace(msgspec.Struct):
+    """What was done for an earlier answer, by servers or for them: of no use to another model."""
+
+
+class BrowserState(Trace, tag_field="type", tag="browser_state"): ...
+
+
+class ServerToolUse(Trace, tag_field="type", tag="server_tool_use"): ...
+
+
+class WebSearchResult(Trace, tag_field="type", tag="web_search_tool_result"): ...
+
+
+class WebFetchResult(Trace, tag_field="type", tag="web_fetch_tool_result"): ...
+
+
+class CodeResult(Trace, tag_field="type", tag="code_execution_tool_result"): ...
+
+
+class BashResult(Trace, tag_field="type", tag="bash_code_execution_tool_result"): ...
+
+
+class EditorResult(Trace, tag_field="type", tag="text_editor_code_execution_tool_result"): ...
+
+
+class ToolSearchResult(Trace, tag_field="type", tag="tool_search_tool_result"): ...
+
+
+class AdvisorResult(Trace, tag_field="type", tag="advisor_tool_result"): ...
+
+
+class McpUse(Trace, tag_field="type", tag="mcp_tool_use"): ...
+
+
+class McpResult(Trace, tag_field="type", tag="mcp_tool_result"): ...
+
+
+class McpListing(Trace, tag_field="type", tag="mcp_tool_listing"): ...
+
+
+class Fallback(Trace, tag_field="type", tag="fallback"): ...
+
+
+class Compaction(msgspec.Struct, tag_field="type", tag="compaction"):
+    """The conversation so far in short. It may say that from here on other tools are offered than in the request."""
+
+    content: str | None = None
+    tool_changes: list[Any] | None = None
+
+
 class ToolResult(msgspec.Struct, tag_field="type", tag="tool_result"):
     tool_use_id: str
-    content: str | list[Text | Image | Document] = ""
+    content: str | list[Text | Image | Document | SearchResult | ToolReference | BrowserState] = ""
     is_error: bool = False
     cache_control: Json | None = None
 
@@ -55,7 +121,34 @@ class HiddenThoughts(msgspec.Struct, tag_field="type", tag="redacted_thinking"):
     data: str
 
 
-Block = Text | Image | Document | ToolUse | ToolResult | Thoughts | HiddenThoughts
+ServersTrace = (
+    ServerToolUse
+    | WebSearchResult
+    | WebFetchResult
+    | CodeResult
+    | BashResult
+    | EditorResult
+    | ToolSearchResult
+    | AdvisorResult
+    | McpUse
+    | McpResult
+    | McpListing
+    | Fallback
+)
+Block = (
+    Text
+    | Image
+    | Document
+    | SearchResult
+    | ToolUse
+    | ToolResult
+    | Thoughts
+    | HiddenThoughts
+    | Compaction
+    | ServersTrace
+)
+TRACES: Final = frozenset(str(kind.__struct_config__.tag) for kind in Trace.__subclasses__())
+"""The names of all traces."""
 
 
 class Turn(msgspec.Struct):
@@ -83,6 +176,7 @@ class Choice(msgspec.Struct):
 class Thinking(msgspec.Struct):
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: int | None = None
+    display: Literal["summarized", "omitted"] | None = None
 
 
 class OutputFormat(msgspec.Struct):

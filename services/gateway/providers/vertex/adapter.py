@@ -8,10 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from services.gateway.providers.answer import read_openai_answer
-from services.gateway.providers.anthropic.adapter import API_VERSION
 from services.gateway.providers.anthropic.answer import read_message
 from services.gateway.providers.anthropic.errors import error_from_messages
-from services.gateway.providers.anthropic.request import messages_body
+from services.gateway.providers.anthropic.native import NativeRelay, read_native_message
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.chat.request import read_chat
 from services.gateway.providers.dialects import COMPATIBLE
@@ -44,6 +43,7 @@ from services.gateway.providers.port import (
 from services.gateway.providers.rerank import TAKEN as RANKING_TAKEN
 from services.gateway.providers.several import prepared
 from services.gateway.providers.token_client import with_token
+from services.gateway.providers.vertex.claude import chat_of_claude, native_of_claude
 from services.gateway.providers.vertex.counting import cannot_count, count_question, read_count
 from services.gateway.providers.vertex.location import Place, place_of, root_of
 from services.gateway.providers.vertex.models import PUBLISHERS, following_url, list_path, read_models
@@ -52,6 +52,9 @@ from services.gateway.providers.vertex.relay import VertexRelay, format_of
 from services.gateway.upstream.port import UpstreamRequest
 
 _ACCESS_TOKEN: Final = "ya29."
+_CHATS: Final = frozenset({Operation.CHAT})
+_CLAUDES: Final = _CHATS | {Operation.MESSAGES}
+"""What streams, and what Claude answers."""
 _Built = tuple[str, list[bytes], tuple[str, ...]]
 """Address, a body for each call, and what was left out."""
 
@@ -67,7 +70,7 @@ class VertexAdapter:
         place = place_of(target, by_api_key=_is_api_key(target.secret))
         url, bodies, dropped = _built(operation, place, target, body)
         request = UpstreamRequest("POST", url, _headers(target), bodies[0], target.timeouts)
-        streams = body.stream and operation is Operation.CHAT
+        streams = body.stream and operation in _CLAUDES
         return msgspec.structs.replace(
             prepared(_authorised(request, target.secret), bodies, dropped), streams=streams
         )
@@ -77,6 +80,8 @@ class VertexAdapter:
     ) -> Answer:
         if operation is Operation.RERANK and isinstance(body, JsonBody):
             return read_ranking(body, answer)
+        if operation is Operation.MESSAGES:
+            return read_native_message(answer)
         found = format_of(answer) if operation is Operation.CHAT else "google"
         if found == "anthropic":
             return read_message(answer)
@@ -85,7 +90,7 @@ class VertexAdapter:
         return read_gemini_answer(operation, body, answer)
 
     def relay(self, operation: Operation, options: RelayOptions) -> Relay:
-        return VertexRelay(options)
+        return NativeRelay(options) if operation is Operation.MESSAGES else VertexRelay(options)
 
     def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         if format_of(body) == "anthropic":
@@ -137,9 +142,12 @@ def _built(operation: Operation, place: Place, target: Target, body: ParsedBody)
         return ranking_url(place, target), [ranking_body(place, body)], dropped
     if place.publisher in ("google", "endpoint"):
         return _google(operation, place, target, body)
-    if operation is not Operation.CHAT or not isinstance(body, JsonBody):
+    offered = _CLAUDES if place.publisher == "anthropic" else _CHATS
+    if operation not in offered or not isinstance(body, JsonBody):
         raise Unsupported(f"{target.model} at {target.provider.name} does not offer {operation.value}.")
-    return _claude(place, target, body) if place.publisher == "anthropic" else _openai(place, body)
+    if place.publisher == "anthropic":
+        return _claude(operation, place, target, body)
+    return _openai(place, body)
 
 
 def _google(operation: Operation, place: Place, target: Target, body: ParsedBody) -> _Built:
@@ -168,16 +176,12 @@ def _embeddings(place: Place, body: JsonBody) -> _Built:
     return place.url(method, "v1beta1"), bodies, dropped
 
 
-def _claude(place: Place, target: Target, body: JsonBody) -> _Built:
-    """Anthropic's body without the model, which the address names, and with the version, which is a header there."""
-    said = messages_body(read_chat(body), place.model, target.fetched)
-    wire = {"anthropic_version": API_VERSION, **said.fields}
-    if body.stream:
-        wire["stream"] = True
-    betas = target.provider.headers.get("anthropic-beta", "")
-    if betas:
-        wire["anthropic_beta"] = [beta.strip() for beta in betas.split(",")]
-    return place.url(_raw(body)), [msgspec.json.encode(wire)], said.dropped
+def _claude(operation: Operation, place: Place, target: Target, body: JsonBody) -> _Built:
+    if operation is Operation.MESSAGES:
+        data, dropped = native_of_claude(target, body)
+    else:
+        data, dropped = chat_of_claude(target, body, place.model)
+    return place.url(_raw(body)), [data], dropped
 
 
 def _openai(place: Place, body: JsonBody) -> _Built:

@@ -127,6 +127,25 @@ def test_at_azure_the_model_decides(model: str, options: dict[str, str], spoken:
     assert speaks(provider, PROVIDER_TYPES["azure"], Operation.CHAT, model)
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "native"),
+    [
+        ("claude-sonnet-4-5@20250929", {}, True),
+        ("publishers/anthropic/models/claude-opus-5", {}, True),
+        ("claude-opus-5", {"messages": "chat"}, False),
+        ("gemini-2.5-flash", {}, False),
+        ("mistral-small-2503", {}, False),
+        ("meta/llama-4-maverick-17b-128e-instruct-maas", {}, False),
+    ],
+)
+def test_at_vertex_claude_alone_speaks_anthropics_format(
+    model: str, options: dict[str, str], native: bool
+) -> None:
+    provider = Provider(name="p", type="vertex", base_url="https://x.test", options=options)
+
+    assert speaks(provider, PROVIDER_TYPES["vertex"], Operation.MESSAGES, model) is native
+
+
 def test_each_format_tells_errors_its_own_way() -> None:
     error = ClientError("provider_error", "It failed.")
 

@@ -54,6 +54,8 @@ def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -
         (NOVA_2, {"reasoning_effort": "high"}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}}),
         (NOVA_2, {"reasoning_effort": "high", "max_tokens": 9}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}}),
         (NOVA_2, {"reasoning_effort": "none"}, None),
+        (NOVA_2, {"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
+        (NOVA_2, {"thinking": {"type": "adaptive"}}, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}}),
         ("us.openai.gpt-5.6-sol", {"reasoning_effort": "xhigh"}, {"reasoning": {"effort": "xhigh"}}),
         ("us.openai.gpt-5.6-sol", {"reasoning_effort": "minimal"}, {"reasoning": {"effort": "low"}}),
         ("us.openai.gpt-5.6-sol", {"reasoning_effort": "none"}, {"reasoning": {"effort": "none"}}),
@@ -65,6 +67,8 @@ def test_a_wish_to_think_gives_way_to_an_answer_in_json(model: str, form: Any) -
         (LLAMA, {"reasoning_effort": "high"}, None),
         ("anthropic.claude-sonnet-4-5-v1:0", {"thinking": {"type": "disabled"}}, None),
         ("anthropic.claude-sonnet-4-5-v1:0", {"reasoning_effort": "high", "max_tokens": 500}, None),
+        ("anthropic.claude-sonnet-4-5-v1:0", {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        ("anthropic.claude-sonnet-4-5-v1:0", {"thinking": {"type": "adaptive"}, "max_tokens": 500}, None),
     ],
 )  # fmt: skip
 def test_thinking(model: str, fields: dict[str, Any], expected: Any) -> None:
@@ -135,3 +139,57 @@ def test_a_budget_must_leave_room_for_the_answer(limit: int) -> None:
         params(chat_body(thinking={"type": "enabled", "budget_tokens": 2_048}, max_tokens=limit))
 
     assert refused.value.param == "thinking"
+
+
+USE: Any = {"id": "t1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+SIGNED: Any = [
+    {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1"}
+]
+TOOLS: Any = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+
+
+def loop(*, signed: bool) -> list[dict[str, Any]]:
+    called = {"role": "assistant", "content": None, "tool_calls": [USE]}
+    return [
+        {"role": "user", "content": "Hi"},
+        called | ({"reasoning_details": SIGNED} if signed else {"reasoning_content": "Hm."}),
+        {"role": "tool", "tool_call_id": "t1", "content": "1"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"thinking": {"type": "enabled", "budget_tokens": 2048}}, {"reasoning_effort": "low"}]
+)
+def test_a_loop_of_tools_that_another_model_began_goes_on_without_thinking(asked: dict[str, Any]) -> None:
+    thought, _ = built(chat_body(*loop(signed=True), tools=TOOLS, **asked))
+    unthought, prepared = built(chat_body(*loop(signed=False), tools=TOOLS, **asked))
+    by_itself, _ = built(chat_body(*loop(signed=False), tools=TOOLS, **asked), target(OPUS))
+
+    assert thought["additionalModelRequestFields"]["thinking"]["budget_tokens"] == 2048
+    assert "additionalModelRequestFields" not in unthought
+    assert prepared.dropped == tuple(asked)
+    assert by_itself["additionalModelRequestFields"]["thinking"]["type"] == "adaptive"
+
+
+def betas(*names: str) -> Any:
+    return {"passed_headers": {"anthropic-beta": ", ".join(names)}}
+
+
+def test_betas_that_mean_something_there_go_along() -> None:
+    known = ["context-1m-2025-08-07", "interleaved-thinking-2025-05-14"]
+    found, prepared = built(chat_body(), target(**betas(*known)))
+    some, told = built(
+        chat_body(), target(**betas("claude-code-20250219", known[0], "prompt-caching-scope-2026-01-05"))
+    )
+    own, _ = built(
+        chat_body(additionalModelRequestFields={"anthropic_beta": ["effort-2025-11-24"]}),
+        target(**betas(*known)),
+    )
+    others, silent = built(chat_body(), target(NOVA, **betas(*known)))
+
+    assert found["additionalModelRequestFields"] == {"anthropic_beta": known}
+    assert prepared.dropped == ()
+    assert some["additionalModelRequestFields"] == {"anthropic_beta": known[:1]}
+    assert told.dropped == ("anthropic-beta",)
+    assert own["additionalModelRequestFields"] == {"anthropic_beta": ["effort-2025-11-24"]}
+    assert "additionalModelRequestFields" not in others and silent.dropped == ()

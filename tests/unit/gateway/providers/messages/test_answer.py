@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from services.gateway.providers.anthropic.native import native_body
+from services.gateway.providers.anthropic.native_request import native_request
 from services.gateway.providers.body import parse_json
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.inbound import Chunk, InboundRelay
@@ -97,11 +97,11 @@ def test_what_only_other_providers_can_read_does_not_reach_anthropic(streamed: b
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [own, *content]}]
     body = {"model": "m", "max_tokens": 9, "messages": turns}
 
-    sent = json.loads(native_body(parse_json(json.dumps(body).encode()), "claude-opus-5"))
+    sent = json.loads(native_request(parse_json(json.dumps(body).encode())).changes["messages"])
 
-    assert [block["type"] for block in sent["messages"][1]["content"]] == ["thinking", "text", "tool_use"]
-    assert sent["messages"][1]["content"][0] == own
-    assert sent["messages"][0] == turns[0]
+    assert [block["type"] for block in sent[1]["content"]] == ["thinking", "text", "tool_use"]
+    assert sent[1]["content"][0] == own
+    assert sent[0] == turns[0]
 
 
 def collected(said: Any) -> list[Any]:
