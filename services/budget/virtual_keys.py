@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from pydantic import SecretStr
 
 from services.budget.errors import ApiError, invalid, not_found
 from services.budget.governance_feed import GovernanceFeed
@@ -15,8 +16,10 @@ from services.budget.governance_writer import Action, GovernanceWriter
 from services.budget.schemas import BudgetInput, BudgetPatch, CreateVirtualKey, KeyState, PatchVirtualKey
 from shared.errors import Conflict
 from shared.governance.keys import display_prefix, new_key, sha256_of
-from shared.governance.model import Budget, VirtualKey
+from shared.governance.model import Budget, UserJwtSecret, VirtualKey
 from shared.ids import new_id
+from shared.security import seal
+from shared.user_jwt import sealing_context
 
 API_ACTOR: Final = "admin"
 CONFIG_ACTOR: Final = "config"
@@ -34,10 +37,14 @@ class Page:
 class VirtualKeys:
     """The use cases of `/api/virtual-keys`. Errors: ApiError, Conflict (409), LogUnavailable (503)."""
 
-    def __init__(self, feed: GovernanceFeed, writer: GovernanceWriter, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, feed: GovernanceFeed, writer: GovernanceWriter, now_ms: Callable[[], int], secret_key: bytes
+    ) -> None:
+        """`secret_key`: the installation's, which seals what must be kept of a key."""
         self._feed = feed
         self._writer = writer
         self._now_ms = now_ms
+        self._secret_key = secret_key
 
     def get(self, key_id: str) -> VirtualKey:
         """The key. 404 when there is none."""
@@ -64,8 +71,9 @@ class VirtualKeys:
     async def create(self, body: CreateVirtualKey) -> tuple[VirtualKey, str]:
         """(the key, its secret): the secret exists nowhere else from here on."""
         now_ms, secret = self._now_ms(), new_key()
+        key_id = new_id("vk", now_ms)
         key = VirtualKey(
-            id=new_id("vk", now_ms),
+            id=key_id,
             name=body.name,
             key_sha256=sha256_of(secret),
             prefix=display_prefix(secret),
@@ -76,6 +84,7 @@ class VirtualKeys:
             cost_in_usage=body.cost_in_usage,
             always_send_usage=body.always_send_usage,
             trust_user_headers=body.trust_user_headers,
+            user_jwt=self._sealed(key_id, body.user_jwt_secret),
             on_unavailable=body.on_unavailable,
             metadata=body.metadata,
             created_at_ms=now_ms,
@@ -153,7 +162,7 @@ class VirtualKeys:
         changes: dict[str, Any] = {
             field: getattr(body, field)
             for field in body.model_fields_set
-            - {"version", "budgets", "allowed_models", "fallbacks", "expires_at"}
+            - {"version", "budgets", "allowed_models", "fallbacks", "expires_at", "user_jwt_secret"}
         }
         if "budgets" in body.model_fields_set:
             changes["budgets"] = match_budgets(key.budgets, body.budgets, lambda: new_id("bud", now_ms))
@@ -163,7 +172,16 @@ class VirtualKeys:
             changes["fallbacks"] = tuple(body.fallbacks)
         if "expires_at" in body.model_fields_set:
             changes["expires_at_ms"] = body.expires_at
+        if "user_jwt_secret" in body.model_fields_set:
+            changes["user_jwt"] = self._sealed(key.id, body.user_jwt_secret)
         return msgspec.structs.replace(key, **changes)
+
+    def _sealed(self, key_id: str, secret: SecretStr | None) -> UserJwtSecret | None:
+        if secret is None:
+            return None
+        return UserJwtSecret(
+            sealed=seal(secret.get_secret_value(), self._secret_key, sealing_context(key_id))
+        )
 
 
 def match_budgets(

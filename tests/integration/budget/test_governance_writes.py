@@ -28,7 +28,7 @@ class Instance:
     def __init__(self, log: EventLog) -> None:
         self.feed = GovernanceFeed(BudgetMetrics())
         self.writer = GovernanceWriter(log, self.feed, wall_ms, timeout_s=30)
-        self.keys = VirtualKeys(self.feed, self.writer, wall_ms)
+        self.keys = VirtualKeys(self.feed, self.writer, wall_ms, b"k" * 32)
 
 
 @asynccontextmanager
