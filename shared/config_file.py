@@ -41,6 +41,7 @@ from shared.governance.model import Alignment, Window
 from shared.governance.money import usd_from_nanos
 from shared.governance.notation import parse_budget
 from shared.settings import YEAR_S, Settings
+from shared.user_jwt import secret_problem
 
 DEFAULT_NAME: Final = "finops.yaml"
 MAX_FALLBACKS: Final = 16
@@ -77,6 +78,14 @@ def _virtual_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _user_jwt_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    problem = "" if env_reference(text) is not None else secret_problem(text)
+    if problem:
+        raise ValueError(problem)
+    return value
+
+
 def _target(value: object) -> object:
     return {"model": value} if isinstance(value, str) else value
 
@@ -89,6 +98,8 @@ Secret = Annotated[SecretStr, AfterValidator(_secret)]
 """`env.NAME` (a reference the gateway resolves) or the secret itself."""
 
 VirtualKeySecret = Annotated[Secret, AfterValidator(_virtual_key)]
+
+UserJwtSecretReference = Annotated[Secret, AfterValidator(_user_jwt_secret)]
 
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """The part before the first slash of `provider/model`."""
@@ -167,6 +178,7 @@ class VirtualKeyConfig(_Section):
     cost_in_usage: bool = True
     always_send_usage: bool = False
     trust_user_headers: bool = False
+    user_jwt_secret: UserJwtSecretReference | None = None
     on_unavailable: str = Field("allow", pattern="^(allow|deny)$")
     metadata: Metadata = {}
 
@@ -315,9 +327,10 @@ def references(config: ConfigFile) -> Iterator[tuple[str, str]]:
                 if variable is not None:
                     yield f"providers.{name}.credentials[{position}].api_key", variable
     for position, key in enumerate(config.virtual_keys):
-        variable = env_reference(key.key.get_secret_value())
-        if variable is not None:
-            yield f"virtual_keys[{position}].key", variable
+        for field, secret in (("key", key.key), ("user_jwt_secret", key.user_jwt_secret)):
+            variable = env_reference(secret.get_secret_value()) if secret is not None else None
+            if variable is not None:
+                yield f"virtual_keys[{position}].{field}", variable
 
 
 def field_path(location: tuple[int | str, ...]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.errors import ConfigurationError
@@ -23,6 +23,14 @@ DEFAULT_ALLOWED_HEADERS = (
     "X-Stainless-Timeout",
     "X-Api-Key",
 )
+DEFAULT_USER_HEADERS = ("X-OpenWebUI-User-Email", "X-OpenWebUI-User-Id", "X-OpenWebUI-User-Name")
+TAKEN_HEADERS = frozenset(
+    {
+        "authorization", "x-api-key", "api-key", "cookie", "proxy-authorization",
+        "anthropic-beta", "anthropic-version", "content-type", "content-length", "user-agent", "origin", "host",
+    }
+)  # fmt: skip
+"""They mean something else: a key would land in the logs, or a user at a provider."""
 MIB = 1_048_576
 YEAR_S = 366 * 86_400
 SHORTEST_ADMIN_TOKEN = 8
@@ -67,11 +75,18 @@ class Settings(BaseSettings):
     admin_token: SecretStr = SecretStr("")
     """At least 8 printable ASCII characters without spaces: it travels in a header."""
     secret_key: SecretStr = SecretStr("")
-    """32 bytes in base64 that seal provider credentials and sign sessions."""
+    """32 bytes in base64 that seal what must be kept secret and sign sessions."""
     require_virtual_key: bool = False
     cors_allowed_origins: Annotated[tuple[str, ...] | None, NoDecode] = None
     """Origins of pages that may call `/v1`. Unset: any page with a virtual key, and pages of this machine without."""
     cors_allowed_headers: CommaList = DEFAULT_ALLOWED_HEADERS
+
+    # which headers say for whom a request is made
+    user_headers: CommaList = DEFAULT_USER_HEADERS
+    """The first of them that says something names the end user."""
+    chat_id_header: str = "X-OpenWebUI-Chat-Id"
+    task_header: str = "X-FinOps-Task"
+    user_jwt_header: str = "X-OpenWebUI-User-Jwt"
 
     # limits and times of the data plane
     body_limit: int = Field(64 * MIB, ge=1024)
@@ -114,7 +129,7 @@ class Settings(BaseSettings):
         """Only what `load` hands over: one place reads the environment, so an unknown name cannot slip by."""
         return (init_settings,)
 
-    @field_validator("cors_allowed_origins", "cors_allowed_headers", mode="before")
+    @field_validator("cors_allowed_origins", "cors_allowed_headers", "user_headers", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -136,6 +151,25 @@ class Settings(BaseSettings):
             if not _HEADER.fullmatch(value):
                 raise ValueError(f"{value!r} is no name of a header")
         return values
+
+    @field_validator("user_headers", "chat_id_header", "task_header", "user_jwt_header")
+    @classmethod
+    def _attribution_headers(
+        cls, value: tuple[str, ...] | str, info: ValidationInfo
+    ) -> tuple[str, ...] | str:
+        used = {
+            name.lower(): other
+            for other in ("user_headers", "chat_id_header", "task_header")
+            for name in _names(info.data.get(other, ()))
+        }
+        for name in _names(value):
+            if not _HEADER.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a header")
+            if name.lower() in TAKEN_HEADERS:
+                raise ValueError(f"{name} has another meaning")
+            if name.lower() in used:
+                raise ValueError(f"{name} is that of {PREFIX}{used[name.lower()].upper()}")
+        return value
 
     @field_validator("config", "kafka_ca_file", mode="before")
     @classmethod
@@ -200,6 +234,10 @@ class Settings(BaseSettings):
     @property
     def resolved_clickhouse_url(self) -> str:
         return self.clickhouse_url or f"chdb:///{self.data_dir}/clickhouse"
+
+
+def _names(value: tuple[str, ...] | str) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 def process_environment() -> Mapping[str, str]:

@@ -16,10 +16,11 @@ from services.budget.governance_feed import GovernanceFeed
 from services.budget.governance_writer import EntityKind, GovernanceWriter
 from services.budget.virtual_keys import CONFIG_ACTOR
 from shared.errors import ConfigurationError, Conflict
-from shared.governance.model import Credential, Entity, Provider, VirtualKey
+from shared.governance.model import Credential, Entity, Provider, UserJwtSecret, VirtualKey
 from shared.governance.state import GovernanceState
-from shared.security import SealError, unseal
+from shared.security import SealError, seal, unseal
 from shared.telemetry import get_logger
+from shared.user_jwt import sealing_context
 
 MAX_ROUNDS: Final = 50
 AT_ONCE: Final = 64
@@ -99,7 +100,7 @@ def plan(
         wanted["route", route.name] = route
     for price in desired.prices.values():
         wanted["price", price.model] = price
-    for key in _keys(desired, state, origins, now_ms):
+    for key in _keys(desired, state, origins, secret_key, now_ms):
         wanted["virtual_key", key.id] = key
     changes = [
         Change(entity, entity_id, value, state.version_of(entity, entity_id))
@@ -114,7 +115,11 @@ def plan(
 
 
 def _keys(
-    desired: DesiredState, state: GovernanceState, origins: Mapping[tuple[str, str], str], now_ms: int
+    desired: DesiredState,
+    state: GovernanceState,
+    origins: Mapping[tuple[str, str], str],
+    secret_key: bytes,
+    now_ms: int,
 ) -> Iterator[VirtualKey]:
     for key in desired.keys.values():
         holder = state.key_by_sha256(key.key_sha256)
@@ -128,7 +133,24 @@ def _keys(
             key,
             created_at_ms=current.created_at_ms if current is not None else now_ms,
             status=current.status if current is not None else "active",
+            user_jwt=_user_jwt(key, current, desired.user_jwt_secrets.get(key.id), secret_key),
         )
+
+
+def _user_jwt(
+    key: VirtualKey, current: VirtualKey | None, secret: str | None, secret_key: bytes
+) -> UserJwtSecret | None:
+    """With the sealed text that is there already when it holds this very secret."""
+    if secret is None:
+        return key.user_jwt
+    context = sealing_context(key.id)
+    if current is not None and current.user_jwt is not None and current.user_jwt.sealed:
+        try:
+            if unseal(current.user_jwt.sealed, secret_key, context) == secret:
+                return current.user_jwt
+        except SealError:
+            _log.warning("user_jwt_secret_sealed_again", virtual_key=key.id)
+    return UserJwtSecret(sealed=seal(secret, secret_key, context))
 
 
 def _with_secrets(

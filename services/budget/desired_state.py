@@ -32,17 +32,19 @@ from shared.governance.model import (
     RouteTarget,
     Team,
     Timeouts,
+    UserJwtSecret,
     VirtualKey,
 )
 from shared.security import seal
+from shared.user_jwt import secret_problem
 
 DEMO: Final = "demo"
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """Entities by id, without versions. `secrets`: literal credentials by (provider, credential), sealed later:
-    a sealed text differs each time, so whether it changed is told by its content."""
+    """Entities by id, without versions. `secrets`: literal credentials by (provider, credential), `user_jwt_secrets`:
+    literal ones by key, sealed later: a sealed text differs each time, so whether it changed is told by its content."""
 
     providers: Mapping[str, Provider]
     routes: Mapping[str, Route]
@@ -50,6 +52,7 @@ class DesiredState:
     teams: Mapping[str, Team]
     keys: Mapping[str, VirtualKey]
     secrets: Mapping[tuple[str, str], str]
+    user_jwt_secrets: Mapping[str, str]
     warnings: tuple[str, ...]
     source: str
     """What errors call the file."""
@@ -78,6 +81,7 @@ def desired_state(config: ConfigFile, environ: Mapping[str, str], source: str = 
         for team in config.teams
     }
     keys = [_virtual_key(position, key, environ, source) for position, key in enumerate(config.virtual_keys)]
+    warnings += _unusable_user_jwt_secrets(config, environ)
     return DesiredState(
         providers=providers,
         routes={name: _route(name, section) for name, section in config.routes.items()},
@@ -85,6 +89,7 @@ def desired_state(config: ConfigFile, environ: Mapping[str, str], source: str = 
         teams=teams,
         keys={key.id: key for key in keys},
         secrets=secrets,
+        user_jwt_secrets=dict(_literal_user_jwt_secrets(config)),
         warnings=tuple(warnings),
         source=source,
     )
@@ -208,6 +213,29 @@ def _unknown_names(config: ConfigFile, providers: Mapping[str, Provider]) -> Ite
             yield f"virtual_keys[{position}].allowed_models: {pattern!r} allows nothing; {EXPECTED_PATTERN}."
 
 
+def _literal_user_jwt_secrets(config: ConfigFile) -> Iterator[tuple[str, str]]:
+    for key in config.virtual_keys:
+        secret = key.user_jwt_secret.get_secret_value() if key.user_jwt_secret is not None else ""
+        if secret and env_reference(secret) is None:
+            yield key_id(key.name), secret
+
+
+def _unusable_user_jwt_secrets(config: ConfigFile, environ: Mapping[str, str]) -> Iterator[str]:
+    """Warnings only: it is the gateways that read these variables."""
+    for position, key in enumerate(config.virtual_keys):
+        variable = _user_jwt_variable(key)
+        if variable:
+            value = environ.get(variable, "")
+            problem = f"whose value {secret_problem(value)}" if value else "which is not set here"
+            if not value or secret_problem(value):
+                yield f"virtual_keys[{position}].user_jwt_secret refers to {variable}, {problem}."
+
+
+def _user_jwt_variable(section: VirtualKeyConfig) -> str:
+    secret = section.user_jwt_secret
+    return env_reference(secret.get_secret_value()) or "" if secret is not None else ""
+
+
 def _credential(section: CredentialConfig) -> Credential:
     secret = section.api_key.get_secret_value() if section.api_key is not None else ""
     return Credential(
@@ -232,6 +260,7 @@ def _virtual_key(
                 f"{source} is wrong: virtual_keys[{position}].key refers to {variable}, which {problem}."
             )
     identifier = key_id(section.name)
+    user_jwt_variable = _user_jwt_variable(section)
     return VirtualKey(
         id=identifier,
         name=section.name,
@@ -253,6 +282,7 @@ def _virtual_key(
         cost_in_usage=section.cost_in_usage,
         always_send_usage=section.always_send_usage,
         trust_user_headers=section.trust_user_headers,
+        user_jwt=UserJwtSecret(env=user_jwt_variable) if user_jwt_variable else None,
         on_unavailable=cast(OnUnavailable, section.on_unavailable),
         metadata=section.metadata,
     )

@@ -67,7 +67,7 @@ async def budget_service(
         await apply_config(desired, feed, writer, secret_key, wall_ms())
         services = BudgetServices(
             feed=feed,
-            keys=VirtualKeys(feed, writer, wall_ms),
+            keys=VirtualKeys(feed, writer, wall_ms, secret_key),
             models=Models(feed, wall_ms),
             views=Views(feed, spend.view, environment, wall_ms),
             spend=spend.view,

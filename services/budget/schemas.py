@@ -19,12 +19,22 @@ from shared.field_types import (
     distinct_windows,
 )
 from shared.governance.model import Alignment, Window
+from shared.user_jwt import UserJwtSecretText
 
 OnUnavailable = Literal["allow", "deny"]
 KeyState = Literal["active", "revoked", "expired"]
 ManagedBy = Literal["api", "config"]
 Fallbacks = Annotated[list[Fallback], Field(max_length=MAX_FALLBACKS)]
 """Models or routes to try, in this order, when the one asked for fails."""
+
+
+UserJwtSecretInput = Annotated[
+    UserJwtSecretText | None,
+    Field(
+        description="What Open WebUI signs its user tokens with (`FORWARD_USER_INFO_HEADER_JWT_SECRET`). Kept sealed "
+        "and never shown again; null: none."
+    ),
+]
 
 
 class _Request(BaseModel):
@@ -72,6 +82,7 @@ class CreateVirtualKey(_Request):
     cost_in_usage: bool = True
     always_send_usage: bool = False
     trust_user_headers: bool = False
+    user_jwt_secret: UserJwtSecretInput = None
     on_unavailable: OnUnavailable = "allow"
     metadata: Metadata = {}
 
@@ -99,6 +110,7 @@ class PatchVirtualKey(_Request):
     cost_in_usage: bool = True
     always_send_usage: bool = False
     trust_user_headers: bool = False
+    user_jwt_secret: UserJwtSecretInput = None
     on_unavailable: OnUnavailable = "allow"
     metadata: Metadata = {}
 
@@ -149,6 +161,9 @@ class VirtualKeyView(BaseModel):
     cost_in_usage: bool
     always_send_usage: bool
     trust_user_headers: bool
+    has_user_jwt_secret: bool = Field(
+        description="Whether users are believed by signed tokens, and only by them"
+    )
     on_unavailable: OnUnavailable
     metadata: dict[str, Any]
     spend: LifetimeSpend

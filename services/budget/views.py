@@ -50,6 +50,7 @@ class Views:
             cost_in_usage=key.cost_in_usage,
             always_send_usage=key.always_send_usage,
             trust_user_headers=key.trust_user_headers,
+            has_user_jwt_secret=key.user_jwt is not None,
             on_unavailable=key.on_unavailable,
             metadata=dict(key.metadata),
             spend=self._lifetime(key.id),

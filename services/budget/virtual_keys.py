@@ -10,6 +10,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
+from pydantic import SecretStr
 
 from services.budget.allowed_models import EXPECTED_PATTERN, idle_patterns
 from services.budget.errors import ApiError, invalid, not_found
@@ -18,8 +19,10 @@ from services.budget.governance_writer import Action, GovernanceWriter
 from services.budget.schemas import BudgetInput, BudgetPatch, CreateVirtualKey, KeyState, PatchVirtualKey
 from shared.errors import Conflict, LogUnavailable
 from shared.governance.keys import display_prefix, new_key, sha256_of
-from shared.governance.model import Budget, VirtualKey
+from shared.governance.model import Budget, UserJwtSecret, VirtualKey
 from shared.ids import new_id
+from shared.security import seal
+from shared.user_jwt import sealing_context
 
 API_ACTOR: Final = "admin"
 CONFIG_ACTOR: Final = "config"
@@ -42,13 +45,16 @@ class VirtualKeys:
         feed: GovernanceFeed,
         writer: GovernanceWriter,
         now_ms: Callable[[], int],
+        secret_key: bytes,
         *,
         turn_after_s: float = 10.0,
     ) -> None:
-        """`turn_after_s`: a change that waits longer for others of its key is given up, not made."""
+        """`secret_key`: the installation's, which seals what must be kept of a key. `turn_after_s`: a change that
+        waits longer for others of its key is given up, not made."""
         self._feed = feed
         self._writer = writer
         self._now_ms = now_ms
+        self._secret_key = secret_key
         self._turn_after_s = turn_after_s
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Of the keys that are being changed."""
@@ -79,8 +85,9 @@ class VirtualKeys:
         """(the key, its secret): the secret exists nowhere else from here on."""
         self._refuse_idle_patterns(body.allowed_models)
         now_ms, secret = self._now_ms(), new_key()
+        key_id = new_id("vk", now_ms)
         key = VirtualKey(
-            id=new_id("vk", now_ms),
+            id=key_id,
             name=body.name,
             key_sha256=sha256_of(secret),
             prefix=display_prefix(secret),
@@ -91,6 +98,7 @@ class VirtualKeys:
             cost_in_usage=body.cost_in_usage,
             always_send_usage=body.always_send_usage,
             trust_user_headers=body.trust_user_headers,
+            user_jwt=self._sealed(key_id, body.user_jwt_secret),
             on_unavailable=body.on_unavailable,
             metadata=body.metadata,
             created_at_ms=now_ms,
@@ -198,7 +206,7 @@ class VirtualKeys:
         changes: dict[str, Any] = {
             field: getattr(body, field)
             for field in body.model_fields_set
-            - {"version", "budgets", "allowed_models", "fallbacks", "expires_at"}
+            - {"version", "budgets", "allowed_models", "fallbacks", "expires_at", "user_jwt_secret"}
         }
         if "budgets" in body.model_fields_set:
             changes["budgets"] = match_budgets(key.budgets, body.budgets, lambda: new_id("bud", now_ms))
@@ -209,7 +217,16 @@ class VirtualKeys:
             changes["fallbacks"] = tuple(body.fallbacks)
         if "expires_at" in body.model_fields_set:
             changes["expires_at_ms"] = body.expires_at
+        if "user_jwt_secret" in body.model_fields_set:
+            changes["user_jwt"] = self._sealed(key.id, body.user_jwt_secret)
         return msgspec.structs.replace(key, **changes)
+
+    def _sealed(self, key_id: str, secret: SecretStr | None) -> UserJwtSecret | None:
+        if secret is None:
+            return None
+        return UserJwtSecret(
+            sealed=seal(secret.get_secret_value(), self._secret_key, sealing_context(key_id))
+        )
 
 
 def match_budgets(

@@ -25,6 +25,7 @@ def key_rows(key: dict[str, Any]) -> list[list[str]]:
         ["cost in usage", _yes_or_no(key["cost_in_usage"])],
         ["always send usage", _yes_or_no(key["always_send_usage"])],
         ["trust user headers", _yes_or_no(key["trust_user_headers"])],
+        ["user jwt secret", "set" if key["has_user_jwt_secret"] else "none"],
         ["on unavailable", key["on_unavailable"]],
         ["metadata", json.dumps(key["metadata"], ensure_ascii=False) if key["metadata"] else "none"],
         ["managed by", "finops.yaml" if key["managed_by"] == "config" else key["managed_by"]],

@@ -9,6 +9,7 @@ from services.cli.api import DEFAULT_URL, KEYS_PATH, AdminApi, AdminToken, AsJso
 from services.cli.key_text import budgets_text, key_rows
 from services.cli.outcome import OneSentenceGroup
 from services.cli.table import print_json, render_table
+from services.cli.user_jwt_secret import UserJwtSecretEnv, UserJwtSecretPrompt, user_jwt_secret
 from shared.errors import ConfigurationError
 from shared.governance.money import usd_from_nanos
 from shared.governance.notation import parse_budget
@@ -31,6 +32,7 @@ REMOVALS: Final = {
     "fallbacks": Removal("--fallback", "--no-fallbacks", []),
     "expires_at": Removal("--expires-at", "--no-expiry", None),
     "metadata": Removal("--metadata", "--no-metadata", {}),
+    "user_jwt_secret": Removal("--user-jwt-secret-env or -prompt", "--no-user-jwt-secret", None),
 }
 
 Key = Annotated[str, typer.Argument(help="Id or name of a virtual key.")]
@@ -79,6 +81,8 @@ def create(
     cost_in_usage: CostInUsage = None,
     always_send_usage: AlwaysSendUsage = None,
     trust_user_headers: TrustUserHeaders = None,
+    user_jwt_secret_env: UserJwtSecretEnv = None,
+    user_jwt_secret_prompt: UserJwtSecretPrompt = False,
     on_unavailable: OnUnavailable = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
@@ -95,6 +99,7 @@ def create(
         cost_in_usage=cost_in_usage,
         always_send_usage=always_send_usage,
         trust_user_headers=trust_user_headers,
+        user_jwt_secret=user_jwt_secret(user_jwt_secret_env, user_jwt_secret_prompt),
         on_unavailable=on_unavailable,
     )
     with AdminApi(url, admin_token) as api:
@@ -162,13 +167,24 @@ def update(
     cost_in_usage: CostInUsage = None,
     always_send_usage: AlwaysSendUsage = None,
     trust_user_headers: TrustUserHeaders = None,
+    user_jwt_secret_env: UserJwtSecretEnv = None,
+    user_jwt_secret_prompt: UserJwtSecretPrompt = False,
+    no_user_jwt_secret: Annotated[
+        bool, typer.Option("--no-user-jwt-secret", help="Remove the secret of user tokens.")
+    ] = False,
     on_unavailable: OnUnavailable = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     admin_token: AdminToken = "",
 ) -> None:
     """Change what is given; the rest stays. --budget, --models, --fallback and --metadata replace their whole list."""
-    removed = removals(budgets=no_budgets, fallbacks=no_fallbacks, expires_at=no_expiry, metadata=no_metadata)
+    removed = removals(
+        budgets=no_budgets,
+        fallbacks=no_fallbacks,
+        expires_at=no_expiry,
+        metadata=no_metadata,
+        user_jwt_secret=no_user_jwt_secret,
+    )
     body = changes(
         name=name,
         budgets=budget,
@@ -179,6 +195,7 @@ def update(
         cost_in_usage=cost_in_usage,
         always_send_usage=always_send_usage,
         trust_user_headers=trust_user_headers,
+        user_jwt_secret=user_jwt_secret(user_jwt_secret_env, user_jwt_secret_prompt),
         on_unavailable=on_unavailable,
     )
     if both := removed.keys() & body.keys():

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from services.gateway.admission import Admission
 from services.gateway.app import build_app, endpoints_of
+from services.gateway.attribution import Attributor, HeaderNames
 from services.gateway.auth import Authenticator
 from services.gateway.background import supervised
 from services.gateway.calling import Caller
@@ -36,6 +37,7 @@ from services.gateway.routes.inference import Inference
 from services.gateway.routes.models import Models
 from services.gateway.upstream.aiohttp_client import AiohttpClient
 from services.gateway.upstream.proxies import Proxies
+from services.gateway.user_tokens import UserTokens
 from shared.eventlog.follower import Follower
 from shared.eventlog.open import open_log
 from shared.eventlog.outbox import Outbox
@@ -60,15 +62,12 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
     state = GovernanceState()
     estimates = CompletionEstimates()
     loop = asyncio.get_running_loop()
-    outbox = Outbox(
-        log,
-        settings.data_dir / "spool",
-        limit_bytes=settings.spool_limit,
-        fsync_interval_s=settings.spool_fsync_interval,
-    )
+    outbox = _outbox(settings, log)
     view = SpendView(outbox.incarnation, log.partitions(SPEND))
     exposure = Exposure()
-    credentials = Credentials(process_environment(), unsealer(settings))
+    unseal = unsealer(settings)
+    credentials = Credentials(process_environment(), unseal)
+    attributor = Attributor(HeaderNames.of(settings), UserTokens(process_environment(), unseal, metrics))
     recorder = Recorder(
         outbox, view, exposure, estimates, metrics, settings, _gateway_id(settings), loop.time
     )
@@ -114,7 +113,7 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
             lambda: "" if governance.failure is None and spend.failure is None else "a follower stopped"
         )
         inference = Inference(
-            authenticator, Candidates(catalogue), admission, caller, recorder, metrics, settings
+            authenticator, attributor, Candidates(catalogue), admission, caller, recorder, metrics, settings
         )
         models = Models(authenticator, catalogue)
         observe_log(metrics, outbox, view)
@@ -122,6 +121,15 @@ async def gateway_service(settings: Settings, log: EventLog) -> AsyncIterator[AS
         app = build_app(endpoints, models, metrics, settings)
         stack.push_async_callback(drain.close)
         yield drain.counting(app)
+
+
+def _outbox(settings: Settings, log: EventLog) -> Outbox:
+    return Outbox(
+        log,
+        settings.data_dir / "spool",
+        limit_bytes=settings.spool_limit,
+        fsync_interval_s=settings.spool_fsync_interval,
+    )
 
 
 def _channels(stack: AsyncExitStack, fetcher: Fetcher) -> Channels:

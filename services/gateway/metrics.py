@@ -68,6 +68,12 @@ class GatewayMetrics:
         self.unauthorized = Counter(
             "finops_gateway_unauthorized", "Requests refused with 401.", ("code",), registry=registry
         )
+        self.refused_user_tokens = Counter(
+            "finops_gateway_refused_user_tokens",
+            "Tokens about a user that were not believed.",
+            ("reason",),
+            registry=registry,
+        )
         self.attempts = Counter(
             "finops_gateway_upstream_attempts",
             "Calls to providers.",

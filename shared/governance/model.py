@@ -27,6 +27,15 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     alignment: Alignment = "calendar"
 
 
+class UserJwtSecret(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the tokens about a key's users are signed with. Exactly one of the two."""
+
+    env: str = ""
+    """Name of the environment variable that the gateway reads."""
+    sealed: str = ""
+    """The secret sealed with the installation's key (see `shared/user_jwt.py`)."""
+
+
 class VirtualKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A key that a team or user calls the gateway with. The secret itself is nowhere: only its SHA-256."""
 
@@ -50,6 +59,8 @@ class VirtualKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Send the usage chunk of a stream even when the client did not ask."""
     trust_user_headers: bool = False
     """Believe the X-OpenWebUI-User-* headers of callers that hold this key."""
+    user_jwt: UserJwtSecret | None = None
+    """Believe of users what a token signed with this says, and nothing else."""
     on_unavailable: Literal["allow", "deny"] = "allow"
     """What to do when spend is unverifiable or events cannot be kept (spool full, counters stale)."""
     metadata: Mapping[str, Any] = {}

@@ -36,6 +36,16 @@ KAFKA = {"FINOPS_EVENT_LOG_URL": "kafka://broker:9092"}
         ("FINOPS_CORS_ALLOWED_ORIGINS", "example.com"),
         ("FINOPS_CORS_ALLOWED_ORIGINS", "https://a.example/chat"),
         ("FINOPS_CORS_ALLOWED_HEADERS", "X A,B"),
+        ("FINOPS_USER_HEADERS", "X-User,X User"),
+        ("FINOPS_USER_HEADERS", "X-User,authorization"),
+        ("FINOPS_CHAT_ID_HEADER", ""),
+        ("FINOPS_CHAT_ID_HEADER", "X-Chat\n"),
+        ("FINOPS_CHAT_ID_HEADER", "X-OpenWebUI-User-ID"),
+        ("FINOPS_TASK_HEADER", "Anthropic-Beta"),
+        ("FINOPS_TASK_HEADER", "X-Täsk"),
+        ("FINOPS_USER_JWT_HEADER", "X-Jwt:"),
+        ("FINOPS_USER_JWT_HEADER", "X-Api-Key"),
+        ("FINOPS_USER_JWT_HEADER", "x-finops-task"),
         ("FINOPS_BODY_LIMIT", "64MB"),
         ("FINOPS_BODY_LIMIT", "0"),
         ("FINOPS_CONNECT_TIMEOUT", "10s"),
@@ -145,6 +155,11 @@ def test_no_secret_shows_in_what_is_printed_of_settings() -> None:
     )
 
     assert "geheim" not in shown
+
+
+def test_a_header_that_means_one_thing_already_cannot_mean_another() -> None:
+    with pytest.raises(ConfigurationError, match="X-OpenWebUI-Chat-Id is that of FINOPS_USER_HEADERS"):
+        Settings.load({"FINOPS_USER_HEADERS": "X-OpenWebUI-Chat-Id"})
 
 
 def test_no_origins_means_none() -> None:

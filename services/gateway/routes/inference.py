@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from services.gateway.admission import Admission
-from services.gateway.attribution import attribute
+from services.gateway.attribution import Attributor
 from services.gateway.auth import Authenticator
 from services.gateway.calling import Caller
 from services.gateway.catalogue import MAX_NAME_CHARS
@@ -44,6 +44,7 @@ class Inference:
     def __init__(
         self,
         authenticator: Authenticator,
+        attributor: Attributor,
         candidates: Candidates,
         admission: Admission,
         caller: Caller,
@@ -52,6 +53,7 @@ class Inference:
         settings: Settings,
     ) -> None:
         self._authenticator = authenticator
+        self._attributor = attributor
         self._candidates = candidates
         self._admission = admission
         self._caller = caller
@@ -153,7 +155,7 @@ class Inference:
             exchange.stream = body.stream
             return take_fallbacks(body)
         finally:
-            exchange.attribution = attribute(exchange.key, incoming.headers, exchange.body)
+            exchange.attribution = self._attributor.attribute(exchange.key, incoming.headers, exchange.body)
 
     async def _whole(self, exchange: Exchange, body: ParsedBody, trip: Trip) -> None:
         """An answer that is read to its end before the client gets any of it."""

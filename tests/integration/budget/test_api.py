@@ -18,7 +18,7 @@ from tests.support.usage import UsageProducer, ended, started
 
 KEY_FIELDS = {
     "id", "name", "prefix", "status", "budgets", "allowed_models", "fallbacks", "expires_at", "team_id", "cost_in_usage",
-    "always_send_usage", "trust_user_headers", "on_unavailable", "metadata", "spend", "created_at", "managed_by", "version",
+    "always_send_usage", "trust_user_headers", "has_user_jwt_secret", "on_unavailable", "metadata", "spend", "created_at", "managed_by", "version",
 }  # fmt: skip
 BUDGET_FIELDS = {"id", "limit", "window", "alignment", "settled", "reserved", "resets_at"}
 

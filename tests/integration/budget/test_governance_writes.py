@@ -29,7 +29,7 @@ class Instance:
     def __init__(self, log: EventLog) -> None:
         self.feed = GovernanceFeed(BudgetMetrics())
         self.writer = GovernanceWriter(log, self.feed, wall_ms, timeout_s=30)
-        self.keys = VirtualKeys(self.feed, self.writer, wall_ms)
+        self.keys = VirtualKeys(self.feed, self.writer, wall_ms, b"k" * 32)
 
 
 class SlowWriter(GovernanceWriter):
@@ -95,7 +95,7 @@ async def test_a_change_that_waits_too_long_for_another_one_is_given_up_and_neve
     async with instance(log) as one:
         key, _ = await one.keys.create(CreateVirtualKey(name="k"))
         writer = SlowWriter(log, one.feed, wall_ms)
-        impatient = VirtualKeys(one.feed, writer, wall_ms, turn_after_s=0.01)
+        impatient = VirtualKeys(one.feed, writer, wall_ms, b"k" * 32, turn_after_s=0.01)
         first, second = (PatchVirtualKey(name=name) for name in ("first", "second"))
 
         running = asyncio.create_task(impatient.patch(key.id, first))

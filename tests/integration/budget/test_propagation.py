@@ -52,7 +52,7 @@ async def installation(log: EventLog) -> AsyncIterator[tuple[VirtualKeys, list[G
         gateways = [Gateway() for _ in range(GATEWAYS)]
         for gateway in gateways:
             await gateway.follow(log, stack)
-        yield VirtualKeys(feed, GovernanceWriter(log, feed, wall_ms), wall_ms), gateways
+        yield VirtualKeys(feed, GovernanceWriter(log, feed, wall_ms), wall_ms, b"k" * 32), gateways
 
 
 async def in_force_everywhere(log: EventLog) -> None:

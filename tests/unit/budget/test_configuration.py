@@ -11,9 +11,10 @@ from shared.config_file import parse_config
 from shared.errors import ConfigurationError
 from shared.events import GovernanceChanged
 from shared.governance.keys import new_key, sha256_of
-from shared.governance.model import Entity, Provider, Route, RouteTarget, VirtualKey
+from shared.governance.model import Entity, Provider, Route, RouteTarget, UserJwtSecret, VirtualKey
 from shared.governance.state import GovernanceState
 from shared.security import unseal
+from shared.user_jwt import sealing_context
 
 SECRET_KEY = b"k" * 32
 NOW_MS = 1_790_000_000_000
@@ -289,3 +290,57 @@ def test_the_fallbacks_of_a_key_are_its_own() -> None:
     text = f"virtual_keys: [{{name: a, key: {KEY}, fallbacks: [mock/m, fast]}}]"
 
     assert desired(text).keys[key_id("a")].fallbacks == ("mock/m", "fast")
+
+
+SIGNED = "signed-by-open-webui-with-this-secret"
+
+
+def key_signed_with(secret: str) -> str:
+    return f"virtual_keys: [{{name: a, key: {KEY}, user_jwt_secret: {secret}}}]"
+
+
+def test_the_secret_of_user_tokens_is_sealed_for_its_key_and_again_only_when_it_changes() -> None:
+    world = World()
+    world.bring_to(desired(key_signed_with(SIGNED)))
+    context = sealing_context(key_id("a"))
+
+    def kept() -> str:
+        secret = world.state.keys[key_id("a")].user_jwt
+        assert secret is not None and secret.env == ""
+        return unseal(secret.sealed, SECRET_KEY, context)
+
+    assert kept() == SIGNED
+    assert SIGNED not in repr(world.state.keys)
+    assert world.changes_to(desired(key_signed_with(SIGNED))) == []
+    assert len(plan(desired(key_signed_with(SIGNED)), world.state, world.origins, b"n" * 32, NOW_MS)) == 1
+    world.bring_to(desired(key_signed_with(SIGNED + "2")))
+    assert kept() == SIGNED + "2"
+    world.bring_to(desired(f"virtual_keys: [{{name: a, key: {KEY}}}]"))
+    assert world.state.keys[key_id("a")].user_jwt is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "warning"),
+    [
+        ({}, "virtual_keys[0].user_jwt_secret refers to OWUI, which is not set here."),
+        (
+            {"OWUI": "short"},
+            "virtual_keys[0].user_jwt_secret refers to OWUI, whose value must be 32 to 1024 bytes long, such as what "
+            "`openssl rand -hex 32` prints.",
+        ),
+        ({"OWUI": SIGNED}, ""),
+    ],
+)
+def test_a_variable_for_user_tokens_stays_a_reference(environ: Mapping[str, str], warning: str) -> None:
+    found = desired(key_signed_with("env.OWUI"), environ)
+
+    assert found.keys[key_id("a")].user_jwt == UserJwtSecret(env="OWUI")
+    assert "".join(found.warnings) == warning
+
+
+@pytest.mark.parametrize("secret", ["geheim", "env.not-a-name", '""', f'" {SIGNED} "', "5"])
+def test_a_secret_of_user_tokens_that_cannot_be_one_is_refused_unseen(secret: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"virtual_keys\[0\]\.user_jwt_secret ") as raised:
+        desired(key_signed_with(secret))
+
+    assert "geheim" not in str(raised.value) and SIGNED not in str(raised.value)

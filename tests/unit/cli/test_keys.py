@@ -50,10 +50,16 @@ def test_only_what_was_typed_is_sent() -> None:
 
 
 def test_taking_away_is_not_the_same_as_no_change() -> None:
-    everything = removals(budgets=True, fallbacks=True, expires_at=True, metadata=True)
+    everything = removals(budgets=True, fallbacks=True, expires_at=True, metadata=True, user_jwt_secret=True)
 
     assert removals(budgets=False, fallbacks=False, expires_at=False, metadata=False) == {}
-    assert everything == {"budgets": [], "fallbacks": [], "expires_at": None, "metadata": {}}
+    assert everything == {
+        "budgets": [],
+        "fallbacks": [],
+        "expires_at": None,
+        "metadata": {},
+        "user_jwt_secret": None,
+    }
     assert everything.keys() == REMOVALS.keys()
 
 
@@ -116,6 +122,7 @@ def view(**changes: Any) -> dict[str, Any]:
         "cost_in_usage": False,
         "always_send_usage": True,
         "trust_user_headers": True,
+        "has_user_jwt_secret": True,
         "on_unavailable": "deny",
         "metadata": {"owner": "ada"},
         "spend": spend,
@@ -145,6 +152,7 @@ def test_a_key_is_shown_whole() -> None:
         "cost in usage": "no",
         "always send usage": "yes",
         "trust user headers": "yes",
+        "user jwt secret": "set",
         "on unavailable": "deny",
         "metadata": '{"owner": "ada"}',
         "managed by": "finops.yaml",
@@ -161,6 +169,7 @@ def test_what_a_key_does_not_have_is_said_in_a_word() -> None:
             expires_at=None,
             team_id=None,
             metadata={},
+            has_user_jwt_secret=False,
             spend=spend,
             managed_by="api",
         )
@@ -169,4 +178,5 @@ def test_what_a_key_does_not_have_is_said_in_a_word() -> None:
     assert (key["fallbacks"], key["expires"], key["team"], key["metadata"]) == (
         "none", "never", "none", "none",
     )  # fmt: skip
+    assert key["user jwt secret"] == "none"
     assert (key["spent in all"], key["managed by"]) == ("0.00 in 1 request", "api")

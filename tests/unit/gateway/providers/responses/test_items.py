@@ -228,11 +228,14 @@ PLACES = {
     "anthropic": lambda body: body["messages"][2]["content"][0]["content"][1],
     "bedrock": lambda body: body["messages"][2]["content"][0]["toolResult"]["content"][1],
     "gemini": lambda body: body["contents"][2]["parts"][1],
-    "mistral": lambda body: body["messages"][3]["content"][0],
+    "mistral": lambda body: body["messages"][4]["content"][
+        0
+    ],  # it insists on a turn of the assistant's between
+    "others": lambda body: body["messages"][3]["content"][0],
 }
 """Where a picture that a tool shows stands in a request, in the provider's own terms."""
 WHERE = [
-    *((kind, MODELS[kind], PLACES.get(kind, PLACES["mistral"])) for kind in KINDS
+    *((kind, MODELS[kind], PLACES.get(kind, PLACES["others"])) for kind in KINDS
       if kind not in (*NATIVE, "vertex", "cohere", "replicate")),
     ("vertex", MODELS["vertex"], PLACES["gemini"]),
     ("vertex", "claude-opus-5", PLACES["anthropic"]),
