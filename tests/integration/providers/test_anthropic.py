@@ -258,7 +258,7 @@ async def test_anthropics_own_sdk_reaches_anthropic_untranslated(tmp_path: Path)
         assert asked.headers["anthropic-beta"] == "interleaved-thinking-2025-05-14"
         used, logged = await h.recorded()
         assert (used.tokens.prompt, used.tokens.completion, used.endpoint) == (PROMPT, 7, "messages")
-        assert logged.finish_reason == "end_turn"
+        assert logged.finish_reason == "stop"
 
 
 @pytest.mark.proves(provider="anthropic", operation="messages")

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from services.gateway.providers.answer import OpenAIAnswer
+from services.gateway.providers.anthropic.answer import finish_reason_of
 from services.gateway.providers.anthropic.errors import Detail, error_inside, error_json
 from services.gateway.providers.anthropic.stream import MessagesTranslator
 from services.gateway.providers.anthropic.usage import Counts
@@ -57,7 +58,7 @@ def read_native_message(answer: bytes) -> OpenAIAnswer:
         "application/json",
         message.usage.usage(),
         fields=fields,
-        finish_reason=message.stop_reason or "",
+        finish_reason=finish_reason_of(message.stop_reason),
     )
 
 
