@@ -179,11 +179,13 @@ class Exchange:
         self.keep_response(relay.transcript, "sse", relay.received_bytes)
         return True
 
-    def fail(self, error: ClientError, *, outcome: Outcome = "error") -> None:
-        """The request ends with this."""
+    def fail(self, error: ClientError, *, outcome: Outcome = "error", within_answer: bool = False) -> None:
+        """The request ends with this. The status on record is the one that the client gets: 200 where the answer has
+        begun, or where the error comes `within_answer`, after what is about to be sent of it."""
         self.error = error
         self.outcome = outcome
-        self.http_status = error.status
+        began = within_answer or (self.writer is not None and self.writer.started)
+        self.http_status = 200 if began and outcome != "cancelled" else error.status
 
     def keep_response(self, body: bytes, kind: ResponseKind, size: int | None = None) -> None:
         self.response = body

@@ -23,9 +23,10 @@ from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Answer, Relay, RelayOptions
 from services.gateway.recording import Recorder
 from services.gateway.streaming import DRAIN_TIMEOUT_S, StreamWriter, pump
-from services.gateway.trip import Trip
+from services.gateway.trip import Opened, Trip
 from services.gateway.upstream.port import UpstreamFault, UpstreamResponse
-from services.gateway.upstream_errors import Failure, as_upstream_error, client_error, from_upstream_error
+from services.gateway.upstream_errors import Failure, Told, cause_of, client_error
+from services.gateway.withheld import Withheld
 from shared.events import Tokens
 from shared.settings import Settings
 from shared.telemetry import get_logger
@@ -178,13 +179,13 @@ class Inference:
             try:
                 raw = await response.read(self._body_limit)
             except UpstreamFault as fault:
-                failure: Failure = fault
+                failure: Failure = Withheld(opened.prepared.request).from_failure(fault)
                 if fault.received:
                     # As of a stream that breaks off. A whole answer from elsewhere takes the place of this one.
                     exchange.keep_response(fault.received, _kind_of(response.headers.get("content-type", "")))
                     exchange.bill(estimate_part(exchange.operation, body, fault.received))
             else:
-                answer = opened.route.adapter.read_answer(exchange.operation, body, response.headers, raw)
+                answer = _read(exchange, body, opened, raw)
                 exchange.keep_response(answer.body, _kind_of(answer.content_type))
                 if answer.error is None:
                     self._caller.served(trip)
@@ -203,7 +204,7 @@ class Inference:
 
         Raises ClientError when every provider fails before the first event of its answer.
         """
-        options = self._relay_options(exchange, body)
+        options = self._relay_options(exchange, body, trip)
         response: UpstreamResponse | None = None
         try:
             with ClientWatch(exchange.incoming.receive):
@@ -213,39 +214,39 @@ class Inference:
                     adapter = opened.route.adapter
                     relay = adapter.relay(exchange.operation, options)
                     exchange.relay = relay
-                    failure: Failure | None = None
                     try:
                         last = await pump(response, relay, writer)
                     except UpstreamFault as fault:
-                        failure = fault
-                        reported = client_error(fault, opened.route.provider.name)
-                        last = relay.fail(as_upstream_error(reported))
-                    failure = None if relay.error is None else failure or relay.error
-                    if failure is None or not exchange.drop_stream(relay):
+                        last = relay.fail(_told(fault, trip))
+                    if relay.error is None:
                         break
+                    withheld = Withheld(opened.prepared.request)
+                    last = withheld.from_bytes(last)
+                    if not exchange.drop_stream(relay):
+                        break
+                    exchange.response = withheld.from_bytes(exchange.response)
                     response.close()
+                    failure = cause_of(_told(relay.error, trip))
                     opened = await self._caller.reopen(exchange, trip, failure)
-            self._end_stream(exchange, trip, relay, writer, failure)
+            self._end_stream(exchange, trip, relay, writer)
             await writer.close(last)
             await response.drain(DRAIN_TIMEOUT_S)
         finally:
             if response is not None:
                 response.close()
 
-    def _end_stream(
-        self, exchange: Exchange, trip: Trip, relay: Relay, writer: StreamWriter, failure: Failure | None
-    ) -> None:
+    def _end_stream(self, exchange: Exchange, trip: Trip, relay: Relay, writer: StreamWriter) -> None:
         """The end goes on record before the client is told. Raises ClientError when nothing of an answer came."""
         exchange.take_stream(relay)
-        if failure is None:
+        if relay.error is None:
             self._caller.served(trip)
         else:
-            self._caller.broke_off(exchange, trip, failure)
-        if relay.error is not None:
-            error = from_upstream_error(relay.error, trip.call.route.provider.name)
+            told = _told(relay.error, trip)
+            exchange.response = Withheld(trip.call.prepared.request).from_bytes(exchange.response)
+            self._caller.broke_off(exchange, trip, told.failure)
             if not relay.started:
-                raise error
-            exchange.fail(error)
+                raise told.error
+            exchange.fail(told.error, within_answer=True)
         exchange.first_byte_ms = self._first_byte_ms(exchange, writer)
         self._recorder.end(exchange)
 
@@ -254,7 +255,7 @@ class Inference:
             return self._recorder.elapsed_ms(exchange)
         return int((writer.first_event_at - exchange.incoming.began) * 1000)
 
-    def _relay_options(self, exchange: Exchange, body: ParsedBody) -> RelayOptions:
+    def _relay_options(self, exchange: Exchange, body: ParsedBody, trip: Trip) -> RelayOptions:
         reservation = exchange.reservation
         return RelayOptions(
             send_usage=body.include_usage or exchange.key.always_send_usage,
@@ -262,6 +263,7 @@ class Inference:
             prompt_estimate=reservation.prompt.prompt if reservation is not None else 0,
             transcript_limit=self._recorder.transcript_limit,
             model=body.model,
+            tell=lambda error: _told(error, trip),
         )
 
 
@@ -269,6 +271,26 @@ def _end_of(error: BaseException, limit: asyncio.Timeout) -> ClientError:
     if limit.expired():
         return ClientError("request_timeout")
     return ClientError("shutting_down" if isinstance(error, asyncio.CancelledError) else "internal_error")
+
+
+def _told(failure: Failure, trip: Trip) -> Told:
+    """A failure of the trip's call, as the client and the record are told it."""
+    if isinstance(failure, Told):
+        return failure
+    call = trip.call
+    return Told(Withheld(call.prepared.request).from_failure(failure), call.route.provider.name)
+
+
+def _read(exchange: Exchange, body: ParsedBody, opened: Opened, raw: bytes) -> Answer:
+    """The answer. An error in it says nothing of the credential that it was asked for with."""
+    read, headers = opened.route.adapter.read_answer, opened.response.headers
+    answer = read(exchange.operation, body, headers, raw)
+    if answer.error is not None:
+        withheld = Withheld(opened.prepared.request)
+        answer = read(exchange.operation, body, headers, withheld.from_bytes(raw))
+        if answer.error is not None:
+            withheld.from_failure(answer.error)
+    return answer
 
 
 def _was_paid_for(answer: Answer) -> bool:
