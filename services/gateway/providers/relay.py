@@ -188,11 +188,12 @@ class OpenAIRelay:
     def _chunk(self, block: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
         """A piece of a completion. Its usage is kept back: some servers send it again and again."""
         raw = bytes(fields.get("usage", b""))
-        reported = read_usage(raw) if raw.startswith(b"{") else None
-        if reported is None:
+        if not raw.startswith(b"{"):
             return block
-        self._reported = at_tier(reported, fields.get("service_tier"))
-        self._usage_fields = _fields.decode(raw)
+        reported = read_usage(raw)
+        if reported is not None:  # else it says nothing, or nothing that can be true
+            self._reported = at_tier(reported, fields.get("service_tier"))
+            self._usage_fields = _fields.decode(raw)
         del fields["usage"]
         self._template = fields
         if bytes(fields.get("choices", b"")).replace(b" ", b"") in _NO_CHOICES:

@@ -153,6 +153,10 @@ class Inference:
             exchange.requested_model = body.model[:MAX_NAME_CHARS]
             exchange.stream = body.stream
             return take_fallbacks(body)
+        except BadRequest as error:
+            if exchange.body is None and error.param is None:
+                raise incoming.unreadable(error, wants_json=not exchange.operation.multipart) from error
+            raise
         finally:
             exchange.attribution = attribute(exchange.key, incoming.headers, exchange.body)
 

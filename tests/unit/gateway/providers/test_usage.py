@@ -112,7 +112,9 @@ CHAT = json_body('{"model":"m","messages":[{"role":"user","content":"hello there
         # servers that write numbers as they please
         ({"prompt_tokens": 9.0, "completion_tokens": "4"}, Usage(Tokens(9, 4))),
         ({"prompt_tokens": None, "completion_tokens": 4}, Usage(Tokens(0, 4))),
-        ({"prompt_tokens": -9, "completion_tokens": 4}, Usage(Tokens(0, 4))),
+        ({"prompt_tokens": -9, "completion_tokens": 4}, None),
+        ({"prompt_tokens": 9, "completion_tokens": -4, "cost": 0.5}, None),
+        ({"input_tokens": 9, "input_tokens_details": {"cached_tokens": -1}}, Usage(Tokens(9, 0))),
         ({}, None),
         ({"total_tokens": 5}, None),
         ({"prompt_tokens": "many"}, None),
