@@ -54,7 +54,7 @@ class Exchange:
 
     __slots__ = (
         "attempts", "attribution", "body", "candidates", "client_headers", "cost", "error", "fetched", "finish_reason", "first_byte_ms",
-        "http_status", "incoming", "key", "operation", "outcome", "picture", "price", "raw_body", "recorded", "relay",
+        "http_status", "incoming", "key", "logged_body", "operation", "outcome", "picture", "price", "raw_body", "recorded", "relay",
         "requested_model", "reservation", "response", "response_bytes", "response_kind", "route", "stream", "usage",
         "writer",
     )  # fmt: skip
@@ -65,6 +65,8 @@ class Exchange:
         self.operation = operation
         self.attribution = Attribution()
         self.raw_body = b""
+        self.logged_body: msgspec.Raw | None = None
+        """What the log keeps of the body, where making that took so long that it was done before."""
         self.body: ParsedBody | None = None
         self.requested_model = ""
         self.stream = False

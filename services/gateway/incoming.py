@@ -6,8 +6,10 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from services.gateway.apart import apart
 from services.gateway.errors import ClientError, error_body
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.stretches import LARGE_BYTES
 
 JSON: Final = b"application/json"
 Header = tuple[bytes, bytes]
@@ -100,7 +102,7 @@ class Incoming:
                 raise _too_large(limit_bytes)
             pieces.append(piece)
             if not message.get("more_body", False):
-                return b"".join(pieces)
+                return b"".join(pieces) if size <= LARGE_BYTES else await apart(b"".join, pieces)
             message = await self.receive()
 
     async def answer(

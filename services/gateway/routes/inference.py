@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from services.gateway.admission import Admission
+from services.gateway.apart import apart
 from services.gateway.attribution import attribute
 from services.gateway.auth import Authenticator
 from services.gateway.calling import Caller
@@ -21,6 +22,7 @@ from services.gateway.providers.inbounds import errors_of, route_for
 from services.gateway.providers.multipart import parse_multipart
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Answer, Relay, RelayOptions
+from services.gateway.providers.stretches import LARGE_BYTES
 from services.gateway.recording import Recorder
 from services.gateway.streaming import DRAIN_TIMEOUT_S, StreamWriter, pump
 from services.gateway.trip import Opened, Trip
@@ -145,11 +147,11 @@ class Inference:
         incoming = exchange.incoming
         try:
             exchange.raw_body = await incoming.read_body(self._body_limit)
-            if exchange.operation.multipart:
-                body: ParsedBody = parse_multipart(exchange.raw_body, incoming.content_type)
-            else:
-                body = parse_json(exchange.raw_body)
+            large = len(exchange.raw_body) > LARGE_BYTES
+            body = await apart(_parsed, exchange) if large else _parsed(exchange)
             exchange.body = body
+            if large:
+                exchange.logged_body = await apart(self._recorder.request_body, exchange)
             exchange.requested_model = body.model[:MAX_NAME_CHARS]
             exchange.stream = body.stream
             return take_fallbacks(body)
@@ -189,7 +191,10 @@ class Inference:
                     exchange.keep_response(fault.received, _kind_of(response.headers.get("content-type", "")))
                     exchange.bill(estimate_part(exchange.operation, body, fault.received))
             else:
-                answer = _read(exchange, body, opened, raw)
+                if len(raw) > LARGE_BYTES:
+                    answer = await apart(_read, exchange, body, opened, raw)
+                else:
+                    answer = _read(exchange, body, opened, raw)
                 exchange.keep_response(answer.body, _kind_of(answer.content_type))
                 if answer.error is None:
                     self._caller.served(trip)
@@ -275,6 +280,13 @@ def _end_of(error: BaseException, limit: asyncio.Timeout) -> ClientError:
     if limit.expired():
         return ClientError("request_timeout")
     return ClientError("shutting_down" if isinstance(error, asyncio.CancelledError) else "internal_error")
+
+
+def _parsed(exchange: Exchange) -> ParsedBody:
+    """Raises BadRequest."""
+    if exchange.operation.multipart:
+        return parse_multipart(exchange.raw_body, exchange.incoming.content_type)
+    return parse_json(exchange.raw_body)
 
 
 def _told(failure: Failure, trip: Trip) -> Told:

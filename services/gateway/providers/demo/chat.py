@@ -182,8 +182,9 @@ def _shown(images: list[str]) -> str:
     kinds = []
     for url in images:
         if url.startswith("data:"):
-            kind, _, data = url[5:].partition(",")
-            kinds.append(f"{kind.partition(';')[0]}, about {len(data) * 3 // 4} bytes")
+            comma = url.find(",")  # not cut apart: what comes after it may be large
+            kind, size = (url[5:], 0) if comma < 0 else (url[5:comma], len(url) - comma - 1)
+            kinds.append(f"{kind.partition(';')[0]}, about {size * 3 // 4} bytes")
         else:
             kinds.append("a link")
     return f"{len(images)} image{'s' if len(images) > 1 else ''} ({'; '.join(kinds)})"
