@@ -168,6 +168,8 @@ class RequestLogged(Event, frozen=True, kw_only=True, tag="request.logged"):
     """User-Agent of the caller."""
     outcome: Outcome
     http_status: int
+    """What the client was answered: 200 for a stream that failed after it had begun, whose error is told by the
+    others here. 499 where the client left."""
     error_code: str = ""
     error_message: str = ""
     finish_reason: str = ""

@@ -139,7 +139,7 @@ def _task(named: bytes | None, body: ParsedBody | None) -> str:
     if named is not None:
         text = named.decode("latin-1").strip()
         return _task_label(text) if text else ""
-    if not isinstance(body, JsonBody) or body.stream or _TASK_MARK_BYTES not in body.raw_body:
+    if not isinstance(body, JsonBody) or body.stream or _TASK_MARK_BYTES not in body.searchable:
         return ""
     text = _last_user_text(body)
     return _task_label(text[len(_TASK_MARK) :]) if text.startswith(_TASK_MARK) else ""

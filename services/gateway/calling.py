@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from services.gateway.apart import apart
 from services.gateway.catalogue import Route
 from services.gateway.circuits import Circuits
 from services.gateway.client_watch import ClientWatch
@@ -31,6 +32,7 @@ from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import NOTHING_FETCHED, Target
+from services.gateway.providers.stretches import LARGE_BYTES
 from services.gateway.retry_budget import RetryBudget
 from services.gateway.sending import Sender
 from services.gateway.trip import Call, Opened, Trip
@@ -160,7 +162,12 @@ class Caller:
         avoid = tried if self._circuits.all_closed else {*tried, *self._resting(route, self._now())}
         chosen = self._credentials.choose(route.provider, route.model, avoid)
         try:
-            wanted = route.adapter.needs_bytes(exchange.operation, body)
+            adapter, operation, large = route.adapter, exchange.operation, body.size_bytes > LARGE_BYTES
+            wanted = (
+                await apart(adapter.needs_bytes, operation, body)
+                if large
+                else adapter.needs_bytes(operation, body)
+            )
             fetched = await self._fetched(exchange, wanted) if wanted else NOTHING_FETCHED
             timeouts = route.timeouts
             if exchange.attempts or self._now() - exchange.incoming.began > LATE_S:
@@ -177,7 +184,11 @@ class Caller:
                 fetched=fetched,
                 passed_headers=exchange.incoming.passed_headers,
             )
-            prepared = route.adapter.build(exchange.operation, target, body)
+            prepared = (
+                await apart(adapter.build, operation, target, body)
+                if large
+                else adapter.build(operation, target, body)
+            )
             if prepared.dropped:
                 told = tuple(name[:MAX_TOLD_CHARS] for name in prepared.dropped[:MAX_TOLD])
                 prepared = msgspec.structs.replace(prepared, dropped=told)

@@ -15,6 +15,7 @@ from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.port import Adapter, HasSeveralLists, ListsInParts, Target
 from services.gateway.upstream.port import UpstreamClient, UpstreamRequest
+from services.gateway.withheld import Withheld
 from shared.catalogue.provider_types import PROVIDER_TYPES, ProviderType
 from shared.errors import FinOpsError
 from shared.governance.model import Provider
@@ -227,7 +228,9 @@ class ModelDiscovery:
         try:
             answer = await response.read(MAX_LIST_BYTES)
             if response.status >= 400:
-                raise adapter.map_error(response.status, response.headers, answer)
+                withheld = Withheld(request)
+                error = adapter.map_error(response.status, response.headers, withheld.from_bytes(answer))
+                raise withheld.from_failure(error)
             return answer
         finally:
             response.close()

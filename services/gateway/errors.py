@@ -57,6 +57,9 @@ ERRORS: Final[dict[str, ErrorSpec]] = {
     "operation_not_supported": ErrorSpec(
         400, _INVALID, "The provider of this model does not offer this operation."
     ),
+    "unsupported_encoding": ErrorSpec(
+        415, _INVALID, "The body is compressed. Send it as it is, without Content-Encoding."
+    ),
     "body_too_large": ErrorSpec(413, _INVALID, "The request is larger than this gateway accepts."),
     "unknown_endpoint": ErrorSpec(404, _INVALID, "There is no such endpoint here."),
     "method_not_allowed": ErrorSpec(405, _INVALID, "This endpoint does not take this HTTP method."),

@@ -56,7 +56,7 @@ class Exchange:
 
     __slots__ = (
         "attempts", "attribution", "body", "candidates", "client_headers", "cost", "error", "fetched", "finish_reason", "first_byte_ms",
-        "http_status", "incoming", "key", "operation", "outcome", "picture", "price", "raw_body", "recorded", "relay",
+        "http_status", "incoming", "key", "logged_body", "operation", "outcome", "picture", "price", "raw_body", "recorded", "relay",
         "requested_model", "reservation", "response", "response_bytes", "response_kind", "route", "stream", "usage",
         "writer",
     )  # fmt: skip
@@ -67,6 +67,8 @@ class Exchange:
         self.operation = operation
         self.attribution = Attribution()
         self.raw_body = b""
+        self.logged_body: msgspec.Raw | None = None
+        """What the log keeps of the body, where making that took so long that it was done before."""
         self.body: ParsedBody | None = None
         self.requested_model = ""
         self.stream = False
@@ -183,11 +185,13 @@ class Exchange:
         self.keep_response(relay.transcript, "sse", relay.received_bytes)
         return True
 
-    def fail(self, error: ClientError, *, outcome: Outcome = "error") -> None:
-        """The request ends with this."""
+    def fail(self, error: ClientError, *, outcome: Outcome = "error", within_answer: bool = False) -> None:
+        """The request ends with this. The status on record is the one that the client gets: 200 where the answer has
+        begun, or where the error comes `within_answer`, after what is about to be sent of it."""
         self.error = error
         self.outcome = outcome
-        self.http_status = error.status
+        began = within_answer or (self.writer is not None and self.writer.started)
+        self.http_status = 200 if began and outcome != "cancelled" else error.status
 
     def keep_response(self, body: bytes, kind: ResponseKind, size: int | None = None) -> None:
         self.response = body

@@ -6,7 +6,10 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from services.gateway.apart import apart
 from services.gateway.errors import ClientError, error_body
+from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.stretches import LARGE_BYTES
 
 JSON: Final = b"application/json"
 Header = tuple[bytes, bytes]
@@ -18,6 +21,8 @@ class ClientGone(Exception):
 
 _ENDS_CONNECTION: Final = frozenset({"body_too_large", "request_timeout", "shutting_down"})
 """The rest of the body is not worth reading, or nobody will read what comes after it."""
+MAX_TOLD_CHARS: Final = 64
+"""Of a header of the client's, in a sentence about it."""
 PASSED_HEADERS: Final = (b"anthropic-beta", b"anthropic-version")
 
 
@@ -58,6 +63,23 @@ class Incoming:
     def content_type(self) -> str:
         return self.headers.get(b"content-type", b"").decode("latin-1")
 
+    def unreadable(self, error: BadRequest, *, wants_json: bool) -> ClientError:
+        """Why the body cannot be read: its headers may tell better than the parser, which failed with `error`."""
+        encoding = self.headers.get(b"content-encoding", b"").decode("latin-1").strip()
+        if encoding and encoding.lower() != "identity":
+            return ClientError(
+                "unsupported_encoding",
+                f"The body is encoded with '{encoding[:MAX_TOLD_CHARS]}'. "
+                "Send it as it is, without Content-Encoding.",
+            )
+        kind = self.content_type.partition(";")[0].strip().lower()
+        if wants_json and kind.startswith("multipart/"):
+            return ClientError(
+                "invalid_request",
+                f"This endpoint takes JSON (Content-Type: application/json), not {kind[:MAX_TOLD_CHARS]}.",
+            )
+        return ClientError("invalid_request", error.message)
+
     async def read_body(self, limit_bytes: int) -> bytes:
         """The whole body. Raises ClientError `body_too_large`, or ClientGone."""
         declared = self.headers.get(b"content-length", b"")
@@ -80,7 +102,7 @@ class Incoming:
                 raise _too_large(limit_bytes)
             pieces.append(piece)
             if not message.get("more_body", False):
-                return b"".join(pieces)
+                return b"".join(pieces) if size <= LARGE_BYTES else await apart(b"".join, pieces)
             message = await self.receive()
 
     async def answer(

@@ -211,14 +211,15 @@ class Recorder:
             latency_ms=latency_ms,
             ttft_ms=exchange.first_byte_ms,
             attempts=tuple(exchange.attempts),
-            request=self._request_body(exchange),
+            request=self.request_body(exchange) if exchange.logged_body is None else exchange.logged_body,
             request_bytes=len(exchange.raw_body),
             response=self._response_body(exchange),
             response_kind=exchange.response_kind,
             response_bytes=exchange.response_bytes,
         )
 
-    def _request_body(self, exchange: Exchange) -> msgspec.Raw:
+    def request_body(self, exchange: Exchange) -> msgspec.Raw:
+        """What the log keeps of the request. May be called anywhere, and ahead of the end (`Exchange.logged_body`)."""
         body = exchange.body
         if not self._keep_bodies:
             return _NULL

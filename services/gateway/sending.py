@@ -12,6 +12,7 @@ from services.gateway.providers.errors import UpstreamError
 from services.gateway.trip import Call
 from services.gateway.upstream.port import UpstreamClient, UpstreamFault, UpstreamResponse
 from services.gateway.upstream_errors import Failure, client_error
+from services.gateway.withheld import Withheld
 from shared.catalogue.provider_types import ProviderType
 from shared.events import Attempt
 from shared.telemetry import get_logger
@@ -49,13 +50,13 @@ class Sender:
             status = response.status
             if status < 300:
                 return response
-            answer = await _error_text(response)
+            answer = Withheld(call.prepared.request).from_bytes(await _error_text(response))
             exchange.keep_response(answer, "json")
             if status < 400:
                 raise _redirected(call, response)
             raise route.adapter.map_error(status, response.headers, answer)
         except (UpstreamError, UpstreamFault) as error:
-            failure = error
+            failure = Withheld(call.prepared.request).from_failure(error)
             raise
         finally:
             self._record(exchange, call, began, status, failure)

@@ -80,16 +80,33 @@ def from_fault(fault: UpstreamFault, provider: str) -> ClientError:
     )
 
 
-def as_upstream_error(error: ClientError) -> UpstreamError:
-    """For a relay, which ends a stream that has begun with this error."""
-    return UpstreamError(status=error.status, message=error.message, code=error.code, type=error.type)
+class Told(UpstreamError):
+    """A failure as the client is told it, for a relay to end its stream with. `error` is what goes on record too."""
+
+    def __init__(self, failure: Failure, provider: str) -> None:
+        self.error = error = client_error(failure, provider)
+        self.failure: Failure = failure
+        super().__init__(
+            status=error.status,
+            message=error.message,
+            code=error.shown_code,
+            type=error.type,
+            param=error.param,
+        )
 
 
 def client_error(failure: Failure, provider: str) -> ClientError:
     """The failure as the client is told."""
+    if isinstance(failure, Told):
+        return failure.error
     if isinstance(failure, UpstreamError):
         return from_upstream_error(failure, provider)
     return from_fault(failure, provider)
+
+
+def cause_of(error: UpstreamError) -> Failure:
+    """The failure itself, whatever the client is told of it."""
+    return error.failure if isinstance(error, Told) else error
 
 
 def blame(failure: Failure) -> Blame:

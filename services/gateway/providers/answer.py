@@ -22,6 +22,8 @@ from services.gateway.providers.usage import (
 from services.gateway.providers.wire_errors import error_in, unreadable_answer
 from shared.events import Tokens
 
+_COUNTED: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS})
+"""What is counted in tokens of texts alone, so that an estimate says all that a usage would."""
 _TEXT_FORMATS: Final = frozenset({"text", "srt", "vtt"})
 
 
@@ -83,6 +85,10 @@ def read_openai_answer(
     usage = _usage(operation, request, fields, answer, images)
     if images:
         usage = with_picture(usage, fields)
+    if usage.estimated and operation in _COUNTED and bytes(fields.get("usage", b"")).startswith(b"{"):
+        # What cannot be read, or cannot be true, is not passed on either.
+        fields["usage"] = msgspec.Raw(msgspec.json.encode(usage_json(usage)))
+        answer = msgspec.json.encode(fields)
     finish_reason = _finish_reason(fields.get("choices"))
     suspect = "error" in fields or "choices" not in fields or finish_reason == "error"
     return OpenAIAnswer(

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from services.gateway.providers.errors import BadRequest
+from services.gateway.providers.stretches import searchable
 
 SYSTEM: Final = b'"system"'
 DEVELOPER: Final = b'"developer"'
@@ -35,8 +36,11 @@ def fit_messages(
     answers go where they are empty. Raises BadRequest.
     """
     other = {SYSTEM: DEVELOPER, DEVELOPER: SYSTEM}.get(instructions or b"", b"")
+    sought = searchable(raw)
     if not (
-        (other and other in raw) or _names_one(raw, unwanted) or (strict and _names_one(raw, _EMPTY_FIELDS))
+        (other and other in sought)
+        or _names_one(sought, unwanted)
+        or (strict and _names_one(sought, _EMPTY_FIELDS))
     ):
         return None
     messages = _decoded(raw, "messages")

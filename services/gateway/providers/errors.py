@@ -35,7 +35,8 @@ class UpstreamError(FinOpsError):
     no status itself. `retryable`: another attempt, credential or provider may succeed.
     """
 
-    code = "upstream_error"
+    code = "provider_error"
+    """What it is called where the provider gave no code: the table's name for it."""
 
     def __init__(
         self,

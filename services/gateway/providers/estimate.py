@@ -1,6 +1,7 @@
 """Estimates of what a request will use and has used, where nobody says. Deliberately simple: text bytes to tokens."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -10,6 +11,7 @@ from services.gateway.providers.multipart import MultipartBody, Part
 from services.gateway.providers.operations import PICTURES, TRANSCRIPTS, Operation
 from services.gateway.providers.rerank import document_count, units_of
 from services.gateway.providers.sse import blocks, data_of
+from services.gateway.providers.stretches import LARGE_BYTES, Gap, abridged, left_out
 from services.gateway.providers.usage import Usage
 from shared.events import Tokens
 from shared.pricing.estimate import estimate_tokens
@@ -160,27 +162,31 @@ def _text_size(data: bytes) -> int:
 def _text_tokens(raw: bytes) -> int:
     """Tokens of a JSON value. Pictures and recordings inside are counted by the piece, not by their base64."""
     text_bytes = len(raw)
+    gaps: Sequence[Gap] = ()
+    if text_bytes > LARGE_BYTES:
+        raw, gaps = abridged(raw)
     pieces = 0
     at = raw.find(_BASE64_MARK)
     while at >= 0:
         end = raw.find(b'"', at)
         if end < 0:
             break
-        text_bytes -= end - at
+        text_bytes -= end - at + left_out(gaps, at, end)
         pieces += 1
         at = raw.find(_BASE64_MARK, end)
     if any(mark in raw for mark in _BARE_MARKS):
         for match in _BARE_BASE64.finditer(raw):
-            text_bytes -= raw.find(b'"', match.end()) - match.start()
+            end = raw.find(b'"', match.end())
+            text_bytes -= end - match.start() + left_out(gaps, match.start(), end)
             pieces += 1
-    audio_bytes = _inline_audio_bytes(raw)
+    audio_bytes = _inline_audio_bytes(raw, gaps)
     text_bytes -= audio_bytes
     audio_tokens = audio_bytes * 3 // 4 // AUDIO_BYTES_PER_SECOND * AUDIO_TOKENS_PER_SECOND
     linked = raw.count(b'"image_url"') // 2 if not pieces else 0
     return estimate_tokens(max(0, text_bytes)) + (pieces + linked) * IMAGE_TOKENS + audio_tokens
 
 
-def _inline_audio_bytes(raw: bytes) -> int:
+def _inline_audio_bytes(raw: bytes, gaps: Sequence[Gap]) -> int:
     """Base64 bytes of `input_audio` parts, whose data has no mark of its own."""
     size = 0
     at = raw.find(b'"input_audio"')
@@ -190,7 +196,8 @@ def _inline_audio_bytes(raw: bytes) -> int:
         end = raw.find(b'"', first) if first else -1
         if end < 0:
             break
-        size += end - first if end - first >= AUDIO_DATA_MIN_BYTES else 0
+        if end - first >= AUDIO_DATA_MIN_BYTES:
+            size += end - first + left_out(gaps, first, end)
         at = raw.find(b'"input_audio"', end)
     return size
 

@@ -95,8 +95,15 @@ class Answer(Protocol):
         ...
 
 
+Tell = Callable[[UpstreamError], UpstreamError]
+"""A failure in the words and the code that clients are told. What is told already stays as it is."""
 CostOf = Callable[[Usage], str | None]
 """The price of this usage as a decimal in USD, ready to stand in JSON as a number; None leaves it out."""
+
+
+def in_its_own_words(error: UpstreamError) -> UpstreamError:
+    """See Tell. For whoever has no client to tell."""
+    return error
 
 
 class RelayOptions(msgspec.Struct, frozen=True):
@@ -112,6 +119,8 @@ class RelayOptions(msgspec.Struct, frozen=True):
     """Bytes of the stream kept for the log."""
     model: str = ""
     """The model asked for, for providers whose stream does not name it."""
+    tell: Tell = in_its_own_words
+    """Called when a stream of chat completions ends with an error, which the client gets as this gives it back."""
 
 
 class Relay(Protocol):
@@ -125,7 +134,7 @@ class Relay(Protocol):
     started: bool
     """Something of the answer was given back. While False the request may still be tried elsewhere."""
     error: UpstreamError | None
-    """The provider reported an error, or its stream ended early."""
+    """The provider reported an error, or its stream ended early; as `RelayOptions.tell` gives it, where it is asked."""
     finish_reason: str
 
     def feed(self, chunk: bytes) -> bytes:

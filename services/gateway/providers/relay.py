@@ -17,6 +17,7 @@ from services.gateway.providers.usage import (
     with_cost,
     with_picture,
 )
+from services.gateway.providers.whole_completion import chunk_of
 from services.gateway.providers.wire_errors import error_body, error_in, stream_cut, unreadable_stream
 from shared.events import Tokens
 
@@ -92,7 +93,7 @@ class OpenAIRelay:
             return b""
         rest = self._buffer.take()
         if self._plain:
-            return self._stop(self._plain_error(rest))
+            return self._whole_answer(rest)
         out = self._any_block(_last_event(rest))
         if self.done:
             return out
@@ -187,11 +188,12 @@ class OpenAIRelay:
     def _chunk(self, block: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
         """A piece of a completion. Its usage is kept back: some servers send it again and again."""
         raw = bytes(fields.get("usage", b""))
-        reported = read_usage(raw) if raw.startswith(b"{") else None
-        if reported is None:
+        if not raw.startswith(b"{"):
             return block
-        self._reported = at_tier(reported, fields.get("service_tier"))
-        self._usage_fields = _fields.decode(raw)
+        reported = read_usage(raw)
+        if reported is not None:  # else it says nothing, or nothing that can be true
+            self._reported = at_tier(reported, fields.get("service_tier"))
+            self._usage_fields = _fields.decode(raw)
         del fields["usage"]
         self._template = fields
         if bytes(fields.get("choices", b"")).replace(b" ", b"") in _NO_CHOICES:
@@ -243,18 +245,29 @@ class OpenAIRelay:
         return fields
 
     def _stop(self, error: UpstreamError) -> bytes:
-        self.error = error
+        self.error = self._options.tell(error)
         self.done = True
-        return event(error_body(error)) + DONE_EVENT
+        return event(error_body(self.error)) + DONE_EVENT
 
-    def _plain_error(self, text: bytes) -> UpstreamError:
-        """The body was no stream at all. What it cost is still counted."""
+    def _whole_answer(self, text: bytes) -> bytes:
+        """The body was no stream at all. A whole completion says the same; what else it was is still counted."""
         try:
             fields = _fields.decode(text)
         except msgspec.DecodeError:
-            return unreadable_stream("it sent something else")
-        self._reported = read_usage(bytes(fields.get("usage", b"")))
-        return error_in(fields, named=False) or unreadable_stream("it sent a plain JSON answer")
+            return self._stop(unreadable_stream("it sent something else"))
+        raw = bytes(fields.get("usage", b""))
+        self._reported = at_tier(read_usage(raw), fields.get("service_tier"))
+        error = error_in(fields, named=False)
+        chunk = chunk_of(fields) if error is None and not self._typed else None
+        if chunk is None:
+            return self._stop(error or unreadable_stream("it sent a plain JSON answer"))
+        block = event(chunk)
+        if self._reported is not None:
+            self._usage_fields = _fields.decode(raw)
+        else:
+            seen = Tokens(prompt=self._options.prompt_estimate, completion=completion_tokens_seen(block))
+            self._reported = Usage(seen, estimated=True)
+        return self._give(block, block) + self._finish()
 
 
 def _last_event(rest: bytes) -> bytes:

@@ -24,6 +24,8 @@ class TokenRequest(UpstreamRequest):
     """A request that is sent with an access token for the credential in `secret`, which is never sent itself."""
 
     secret: str = field(default="", repr=False)
+    tokens: list[str] = field(default_factory=list, repr=False)
+    """Those that it was sent with, so that nobody repeats them."""
 
 
 class TokenClient:
@@ -45,6 +47,7 @@ class TokenClient:
             raise UpstreamConnectFailed(str(error)) from error
         except TokenRefused as error:
             return _refusal(str(error))
+        request.tokens.append(token)
         headers = {**source.headers, **request.headers, "authorization": f"Bearer {token}"}
         response = await self._network.send(
             UpstreamRequest(request.method, request.url, headers, request.body, request.timeouts)

@@ -96,6 +96,8 @@ def read_usage(raw: bytes, *, images: int = 0) -> Usage | None:
         return None  # unreadable is as good as missing: the caller estimates and marks it so
     prompt = _first(counts.prompt_tokens, counts.input_tokens)
     completion = _first(counts.completion_tokens, counts.output_tokens)
+    if (prompt is not None and prompt < 0) or (completion is not None and completion < 0):
+        return None  # it says nothing that could be billed
     seconds = counts.seconds if counts.seconds is not None else counts.prompt_audio_seconds
     cost_nanos = _with_upstream(counts, _reported_cost(counts))
     if prompt is None and completion is None and seconds is None and cost_nanos is None:

@@ -28,7 +28,7 @@ def error_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> U
     return UpstreamError(
         status=status,
         message=message or f"The provider answered {status} {_phrase(status)}.",
-        code=code,
+        code=_name(code),
         type=kind,
         param=param,
         retry_after_s=retry_after(headers),
@@ -45,11 +45,11 @@ def error_in(fields: Mapping[str, msgspec.Raw], *, named: bool) -> UpstreamError
     if document is None:
         return None
     message, kind, param, code = _described(document)
-    status = int(code) if code.isdecimal() and 400 <= int(code) <= 599 else _UNKNOWN_STATUS
+    status = int(code) if _is_number(code) and 400 <= int(code) <= 599 else _UNKNOWN_STATUS
     return UpstreamError(
         status=status,
         message=message or "The provider reported an error in the middle of its answer.",
-        code=code,
+        code=_name(code),
         type=kind,
         param=param,
         retryable=is_retryable(status),
@@ -96,7 +96,6 @@ def stream_cut() -> UpstreamError:
     return UpstreamError(
         status=_UNKNOWN_STATUS,
         message="The provider ended its answer before it was complete.",
-        code="upstream_stream_cut",
         retryable=True,
     )
 
@@ -105,7 +104,6 @@ def unreadable_stream(reason: str) -> UpstreamError:
     return UpstreamError(
         status=_UNKNOWN_STATUS,
         message=f"The provider did not answer with a stream: {reason}.",
-        code="upstream_not_a_stream",
         retryable=True,
     )
 
@@ -114,7 +112,6 @@ def unreadable_answer() -> UpstreamError:
     return UpstreamError(
         status=_UNKNOWN_STATUS,
         message="The provider's answer is not the JSON that was expected.",
-        code="upstream_unreadable_answer",
         retryable=True,
     )
 
@@ -167,6 +164,15 @@ def _described(document: object) -> tuple[str, str, str | None, str]:
         param if isinstance(param, str) else None,
         str(code) if isinstance(code, int | str) else "",
     )
+
+
+def _name(code: str) -> str:
+    """A code that says something. A bare number (OpenRouter, vLLM) only repeats a status."""
+    return "" if _is_number(code) else code
+
+
+def _is_number(code: str) -> bool:
+    return code.isascii() and code.isdecimal()
 
 
 def _text(value: object) -> str:

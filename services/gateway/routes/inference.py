@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from services.gateway.admission import Admission
+from services.gateway.apart import apart
 from services.gateway.attribution import Attributor
 from services.gateway.auth import Authenticator
 from services.gateway.calling import Caller
@@ -21,11 +22,13 @@ from services.gateway.providers.inbounds import errors_of, route_for
 from services.gateway.providers.multipart import parse_multipart
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Answer, Relay, RelayOptions
+from services.gateway.providers.stretches import LARGE_BYTES
 from services.gateway.recording import Recorder
 from services.gateway.streaming import DRAIN_TIMEOUT_S, StreamWriter, pump
-from services.gateway.trip import Trip
+from services.gateway.trip import Opened, Trip
 from services.gateway.upstream.port import UpstreamFault, UpstreamResponse
-from services.gateway.upstream_errors import Failure, as_upstream_error, client_error, from_upstream_error
+from services.gateway.upstream_errors import Failure, Told, cause_of, client_error
+from services.gateway.withheld import Withheld
 from shared.events import Tokens
 from shared.settings import Settings
 from shared.telemetry import get_logger
@@ -146,14 +149,18 @@ class Inference:
         incoming = exchange.incoming
         try:
             exchange.raw_body = await incoming.read_body(self._body_limit)
-            if exchange.operation.multipart:
-                body: ParsedBody = parse_multipart(exchange.raw_body, incoming.content_type)
-            else:
-                body = parse_json(exchange.raw_body)
+            large = len(exchange.raw_body) > LARGE_BYTES
+            body = await apart(_parsed, exchange) if large else _parsed(exchange)
             exchange.body = body
+            if large:
+                exchange.logged_body = await apart(self._recorder.request_body, exchange)
             exchange.requested_model = body.model[:MAX_NAME_CHARS]
             exchange.stream = body.stream
             return take_fallbacks(body)
+        except BadRequest as error:
+            if exchange.body is None and error.param is None:
+                raise incoming.unreadable(error, wants_json=not exchange.operation.multipart) from error
+            raise
         finally:
             exchange.attribution = self._attributor.attribute(exchange.key, incoming.headers, exchange.body)
 
@@ -180,13 +187,16 @@ class Inference:
             try:
                 raw = await response.read(self._body_limit)
             except UpstreamFault as fault:
-                failure: Failure = fault
+                failure: Failure = Withheld(opened.prepared.request).from_failure(fault)
                 if fault.received:
                     # As of a stream that breaks off. A whole answer from elsewhere takes the place of this one.
                     exchange.keep_response(fault.received, _kind_of(response.headers.get("content-type", "")))
                     exchange.bill(estimate_part(exchange.operation, body, fault.received))
             else:
-                answer = opened.route.adapter.read_answer(exchange.operation, body, response.headers, raw)
+                if len(raw) > LARGE_BYTES:
+                    answer = await apart(_read, exchange, body, opened, raw)
+                else:
+                    answer = _read(exchange, body, opened, raw)
                 exchange.keep_response(answer.body, _kind_of(answer.content_type))
                 if answer.error is None:
                     self._caller.served(trip)
@@ -205,7 +215,7 @@ class Inference:
 
         Raises ClientError when every provider fails before the first event of its answer.
         """
-        options = self._relay_options(exchange, body)
+        options = self._relay_options(exchange, body, trip)
         response: UpstreamResponse | None = None
         try:
             with ClientWatch(exchange.incoming.receive):
@@ -215,39 +225,39 @@ class Inference:
                     adapter = opened.route.adapter
                     relay = adapter.relay(exchange.operation, options)
                     exchange.relay = relay
-                    failure: Failure | None = None
                     try:
                         last = await pump(response, relay, writer)
                     except UpstreamFault as fault:
-                        failure = fault
-                        reported = client_error(fault, opened.route.provider.name)
-                        last = relay.fail(as_upstream_error(reported))
-                    failure = None if relay.error is None else failure or relay.error
-                    if failure is None or not exchange.drop_stream(relay):
+                        last = relay.fail(_told(fault, trip))
+                    if relay.error is None:
                         break
+                    withheld = Withheld(opened.prepared.request)
+                    last = withheld.from_bytes(last)
+                    if not exchange.drop_stream(relay):
+                        break
+                    exchange.response = withheld.from_bytes(exchange.response)
                     response.close()
+                    failure = cause_of(_told(relay.error, trip))
                     opened = await self._caller.reopen(exchange, trip, failure)
-            self._end_stream(exchange, trip, relay, writer, failure)
+            self._end_stream(exchange, trip, relay, writer)
             await writer.close(last)
             await response.drain(DRAIN_TIMEOUT_S)
         finally:
             if response is not None:
                 response.close()
 
-    def _end_stream(
-        self, exchange: Exchange, trip: Trip, relay: Relay, writer: StreamWriter, failure: Failure | None
-    ) -> None:
+    def _end_stream(self, exchange: Exchange, trip: Trip, relay: Relay, writer: StreamWriter) -> None:
         """The end goes on record before the client is told. Raises ClientError when nothing of an answer came."""
         exchange.take_stream(relay)
-        if failure is None:
+        if relay.error is None:
             self._caller.served(trip)
         else:
-            self._caller.broke_off(exchange, trip, failure)
-        if relay.error is not None:
-            error = from_upstream_error(relay.error, trip.call.route.provider.name)
+            told = _told(relay.error, trip)
+            exchange.response = Withheld(trip.call.prepared.request).from_bytes(exchange.response)
+            self._caller.broke_off(exchange, trip, told.failure)
             if not relay.started:
-                raise error
-            exchange.fail(error)
+                raise told.error
+            exchange.fail(told.error, within_answer=True)
         exchange.first_byte_ms = self._first_byte_ms(exchange, writer)
         self._recorder.end(exchange)
 
@@ -256,7 +266,7 @@ class Inference:
             return self._recorder.elapsed_ms(exchange)
         return int((writer.first_event_at - exchange.incoming.began) * 1000)
 
-    def _relay_options(self, exchange: Exchange, body: ParsedBody) -> RelayOptions:
+    def _relay_options(self, exchange: Exchange, body: ParsedBody, trip: Trip) -> RelayOptions:
         reservation = exchange.reservation
         return RelayOptions(
             send_usage=body.include_usage or exchange.key.always_send_usage,
@@ -264,6 +274,7 @@ class Inference:
             prompt_estimate=reservation.prompt.prompt if reservation is not None else 0,
             transcript_limit=self._recorder.transcript_limit,
             model=body.model,
+            tell=lambda error: _told(error, trip),
         )
 
 
@@ -271,6 +282,33 @@ def _end_of(error: BaseException, limit: asyncio.Timeout) -> ClientError:
     if limit.expired():
         return ClientError("request_timeout")
     return ClientError("shutting_down" if isinstance(error, asyncio.CancelledError) else "internal_error")
+
+
+def _parsed(exchange: Exchange) -> ParsedBody:
+    """Raises BadRequest."""
+    if exchange.operation.multipart:
+        return parse_multipart(exchange.raw_body, exchange.incoming.content_type)
+    return parse_json(exchange.raw_body)
+
+
+def _told(failure: Failure, trip: Trip) -> Told:
+    """A failure of the trip's call, as the client and the record are told it."""
+    if isinstance(failure, Told):
+        return failure
+    call = trip.call
+    return Told(Withheld(call.prepared.request).from_failure(failure), call.route.provider.name)
+
+
+def _read(exchange: Exchange, body: ParsedBody, opened: Opened, raw: bytes) -> Answer:
+    """The answer. An error in it says nothing of the credential that it was asked for with."""
+    read, headers = opened.route.adapter.read_answer, opened.response.headers
+    answer = read(exchange.operation, body, headers, raw)
+    if answer.error is not None:
+        withheld = Withheld(opened.prepared.request)
+        answer = read(exchange.operation, body, headers, withheld.from_bytes(raw))
+        if answer.error is not None:
+            withheld.from_failure(answer.error)
+    return answer
 
 
 def _was_paid_for(answer: Answer) -> bool:

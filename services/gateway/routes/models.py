@@ -1,6 +1,6 @@
 """GET /v1/models and its relatives: from memory, only what the key may use, rendered once per set of allowed models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, get_args
 from urllib.parse import parse_qs
 
@@ -68,25 +68,25 @@ class Models:
 
     async def all(self, incoming: Incoming) -> None:
         key = self._key(incoming)
-        kind = _asked_type(incoming.query)
-        await incoming.answer(200, self._body(kind, key, lambda: self._list_of(key, kind)))
+        kinds = _asked_types(incoming.query)
+        await incoming.answer(200, self._body(",".join(kinds), key, lambda: self._list_of(key, kinds)))
 
     async def one(self, incoming: Incoming, name: str) -> None:
-        """Any model the key may use, whatever its type."""
+        """Any model the key may use, whatever its type, by any name that requests may call it."""
         key = self._key(incoming)
-        for listed in self._catalogue.index.listed:
-            if listed.name == name and model_allowed(key, name):
-                await incoming.answer(200, msgspec.json.encode(object_of(listed)))
-                return
-        raise ClientError(
-            "model_not_found", f"The model '{name}' does not exist here. See /v1/models for those that do."
-        )
+        listed = self._named(key, name) or self._named(key, self._full_name(key, name))
+        if listed is None:
+            raise ClientError(
+                "model_not_found",
+                f"The model '{name}' does not exist here. See /v1/models for those that do.",
+            )
+        await incoming.answer(200, msgspec.json.encode(object_of(listed)))
 
     async def audio_models(self, incoming: Incoming) -> None:
         key = self._key(incoming)
 
         def render() -> bytes:
-            models = self._objects(key, "speech")
+            models = self._objects(key, ("speech",))
             return msgspec.json.encode(_AudioModels(models, models))
 
         await incoming.answer(200, self._body("audio", key, render))
@@ -95,6 +95,20 @@ class Models:
         """The voices of OpenAI's speech models, which most other servers answer to as well."""
         self._key(incoming)
         await incoming.answer(200, _VOICES_BODY)
+
+    def _named(self, key: VirtualKey, name: str) -> Listed | None:
+        listed = next((listed for listed in self._catalogue.index.listed if listed.name == name), None)
+        return listed if listed is not None and model_allowed(key, name) else None
+
+    def _full_name(self, key: VirtualKey, name: str) -> str:
+        """`provider/model` of a bare name; empty where it means none. Raises ClientError `model_ambiguous`."""
+        try:
+            provider, model = self._catalogue.index.find(key, name)
+        except ClientError as error:
+            if error.code == "model_ambiguous":
+                raise
+            return ""  # whether it exists for other keys is not told
+        return f"{provider.name}/{model}"
 
     def _key(self, incoming: Incoming) -> VirtualKey:
         return self._authenticator.authenticate(incoming.headers, incoming.received_ms)
@@ -117,14 +131,14 @@ class Models:
         self._rendered = {}
         self._rendered_bytes = 0
 
-    def _list_of(self, key: VirtualKey, kind: str) -> bytes:
-        return msgspec.json.encode(_ModelList(self._objects(key, kind)))
+    def _list_of(self, key: VirtualKey, kinds: Sequence[str]) -> bytes:
+        return msgspec.json.encode(_ModelList(self._objects(key, kinds)))
 
-    def _objects(self, key: VirtualKey, kind: str) -> list[ModelObject]:
+    def _objects(self, key: VirtualKey, kinds: Sequence[str]) -> list[ModelObject]:
         return [
             object_of(listed)
             for listed in self._catalogue.index.listed
-            if kind in (ALL, listed.modality) and model_allowed(key, listed.name)
+            if (ALL in kinds or listed.modality in kinds) and model_allowed(key, listed.name)
         ]
 
 
@@ -139,11 +153,12 @@ def object_of(listed: Listed) -> ModelObject:
     )
 
 
-def _asked_type(query: bytes) -> str:
+def _asked_types(query: bytes) -> tuple[str, ...]:
+    """Every `type` that is asked for, each once and in one order."""
     if not query:
-        return DEFAULT_TYPE
-    kind = parse_qs(query.decode("latin-1")).get("type", [DEFAULT_TYPE])[-1]
-    if kind != ALL and kind not in TYPES:
+        return (DEFAULT_TYPE,)
+    kinds = set(parse_qs(query.decode("latin-1")).get("type", (DEFAULT_TYPE,)))
+    if kinds - TYPES - {ALL}:
         known = ", ".join(sorted(TYPES))
         raise ClientError("invalid_request", f"`type` must be {ALL} or one of {known}.", param="type")
-    return kind
+    return (ALL,) if ALL in kinds else tuple(sorted(kinds))

@@ -103,7 +103,6 @@ async def test_a_stream_without_usage_is_estimated(upstream: RunningUpstream, cl
         ("error-event", "mock failure in the stream", True),
         ("error-first", "mock failure in the stream", False),
         ("error-200", "mock error in a 200", False),
-        ("json-on-stream", "The provider did not answer with a stream: it sent a plain JSON answer.", False),
         ("end-early", "The provider ended its answer before it was complete.", True),
         ("cut", "The provider closed the connection in the middle of its answer.", True),
     ],

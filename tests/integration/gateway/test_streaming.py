@@ -119,9 +119,17 @@ async def test_a_failure_before_the_first_event_is_a_real_http_error(tmp_path: P
         assert [(event.outcome, event.cost_basis) for event in logged] == [("error", "none")] * 2
 
 
-@pytest.mark.parametrize("fault", ["cut", "error-event", "end-early", "stall-stream"])
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("cut", "provider_unreachable"),
+        ("error-event", "provider_error"),
+        ("end-early", "provider_error"),
+        ("stall-stream", "provider_timeout"),
+    ],
+)
 async def test_a_failure_in_the_middle_is_an_error_event_and_what_came_is_billed(
-    tmp_path: Path, fault: str
+    tmp_path: Path, fault: str, code: str
 ) -> None:
     async with both(tmp_path, FINOPS_BETWEEN_CHUNKS_TIMEOUT="1") as (_, gateway):
         response = await gateway.chat(MODEL, f"mock(completion=12; fault={fault})", stream=True)
@@ -134,7 +142,10 @@ async def test_a_failure_in_the_middle_is_an_error_event_and_what_came_is_billed
         (logged,) = await gateway.logged()
         (record,) = await gateway.usage(UsageRecorded)
         assert (logged.outcome, logged.cost_basis) == ("error", "estimated")
-        assert logged.error_code
+        told = events[-2]["error"]
+        assert (told["code"], told["message"]) == (code, logged.error_message)
+        assert (logged.error_code, logged.attempts[-1].error_code, record.error_code) == (code, code, code)
+        assert (logged.http_status, record.http_status) == (200, 200)
         assert record.cost_nanos > 0
         assert record.tokens.completion > 0
 
@@ -155,6 +166,49 @@ async def test_a_waiting_client_gets_heartbeats_and_a_late_failure_as_an_event(t
         first, second = await gateway.logged(2)
         assert first.outcome == "success"
         assert (second.outcome, second.error_code, second.cost_basis) == ("error", "provider_error", "none")
+        assert second.http_status == 200
+
+
+@pytest.mark.parametrize("path", ["messages", "responses"])
+@pytest.mark.parametrize(
+    ("fault", "code"), [("cut", "provider_unreachable"), ("stall-stream", "provider_timeout")]
+)
+async def test_a_failure_in_the_middle_of_another_format_is_on_record_as_it_was_told(
+    tmp_path: Path, fault: str, code: str, path: str
+) -> None:
+    async with both(tmp_path, FINOPS_BETWEEN_CHUNKS_TIMEOUT="1") as (_, gateway):
+        orders = f"mock(completion=12; fault={fault})"
+        fields = {"input": orders} if path == "responses" else body_of(orders[5:-1], max_tokens=50)
+        request = {"model": MODEL, "stream": True, **fields}
+        async with gateway.http.post(f"/v1/{path}", json=request) as response:
+            events = data_of(await response.text())
+
+        (logged,) = await gateway.logged()
+        error = events[-1]["error"] if path == "messages" else events[-1]
+        assert error["message"] == logged.error_message
+        assert (logged.error_code, logged.attempts[-1].error_code) == (code, code)
+        if path == "responses":
+            assert error["code"] == code
+
+
+async def test_a_whole_answer_to_a_streamed_request_is_streamed(tmp_path: Path) -> None:
+    async with both(tmp_path) as (_, gateway):
+        request = body_of("fault=json-on-stream; prompt=25; completion=14", n=2)
+        request["stream_options"] = {"include_usage": True}
+        async with gateway.http.post("/v1/chat/completions", json=request) as response:
+            assert response.status == 200
+            events = data_of(await response.text())
+
+        chunk, usage, done = events
+        assert (chunk["object"], done) == ("chat.completion.chunk", "[DONE]")
+        assert [choice["finish_reason"] for choice in chunk["choices"]] == ["stop", "stop"]
+        assert chunk["choices"][1]["delta"]["content"].startswith("word")
+        assert usage["usage"]["completion_tokens"] == 28
+        assert usage["usage"]["cost"] == mock_cost(25, 28) / 1e9
+        (logged,) = await gateway.logged()
+        assert (logged.outcome, logged.cost_nanos, logged.cost_basis) == (
+            "success", mock_cost(25, 28), "priced",
+        )  # fmt: skip
 
 
 async def test_a_client_that_leaves_stops_the_provider_and_pays_for_what_came(tmp_path: Path) -> None:

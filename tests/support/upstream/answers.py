@@ -24,6 +24,8 @@ def usage_of(orders: Directives, completion: int) -> dict[str, Any]:
         "completion_tokens": completion,
         "total_tokens": orders.prompt + completion,
     }
+    if orders.has("negative-usage"):
+        usage = {name: -count for name, count in usage.items()}
     if orders.cached:
         usage["prompt_tokens_details"] = {"cached_tokens": orders.cached}
     if orders.cost:

@@ -15,6 +15,7 @@ FAULTS = frozenset(
         "error-200",  # 200 with an error object, also where a stream was asked for
         "json-on-stream",  # a whole JSON answer where a stream was asked for
         "no-usage",  # says nothing of usage
+        "negative-usage",  # counts below zero
         "usage-everywhere",  # cumulative usage in every event
         "usage-on-last",  # usage on the last event with choices, no separate one
         "no-done",  # ends without [DONE]

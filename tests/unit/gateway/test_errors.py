@@ -9,6 +9,7 @@ import pytest
 
 import services.gateway
 from services.gateway.errors import ERRORS, ClientError, error_body
+from services.gateway.providers.errors import UpstreamError
 from shared.governance.admission import RefusalCode
 
 PACKAGE = Path(services.gateway.__file__).parent
@@ -30,7 +31,7 @@ def codes_raised() -> set[str]:
 
 def test_every_code_that_is_raised_is_in_the_table_and_the_other_way_round() -> None:
     by_variable = {*get_args(RefusalCode), "model_required"}
-    raised = codes_raised() | by_variable
+    raised = codes_raised() | by_variable | {UpstreamError.code}
 
     assert raised - set(ERRORS) == set()
     assert set(ERRORS) - raised == set()

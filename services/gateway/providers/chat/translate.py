@@ -247,9 +247,9 @@ class TranslatedRelay:
         return self._keep(head + b'[],"usage":' + _encode(fields) + b"}\n\n")
 
     def _stop(self, error: UpstreamError) -> bytes:
-        self.error = error
+        self.error = self._options.tell(error)
         self.done = True
-        return self._keep(event(error_body(error))) + DONE_EVENT
+        return self._keep(event(error_body(self.error))) + DONE_EVENT
 
     def _keep(self, events: bytes) -> bytes:
         if self._kept < self._options.transcript_limit:

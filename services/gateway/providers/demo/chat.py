@@ -149,14 +149,18 @@ def _said(operation: Operation, body: JsonBody) -> tuple[list[str], list[str], s
     """All texts of the prompt, the pictures in it, and the last thing that the user said."""
     name = "messages" if operation is Operation.CHAT else "prompt"
     raw = body.raw(name)
+    if raw is None:
+        raise BadRequest(f"`{name}` is missing.", param=name)
     try:
         if operation is Operation.COMPLETIONS:
-            prompt = _prompts.decode(raw or b'""')
+            prompt = _prompts.decode(raw)
             texts = [prompt] if isinstance(prompt, str) else prompt
             return texts, [], texts[-1] if texts else ""
-        messages = _messages.decode(raw or b"")
+        messages = _messages.decode(raw)
     except msgspec.DecodeError as error:
         raise BadRequest(f"`{name}` is not what the API describes: {error}.", param=name) from error
+    if not messages:
+        raise BadRequest("`messages` must hold at least one message.", param="messages")
     texts, images, last = [], [], ""
     for message in messages:
         parts = (
@@ -178,8 +182,9 @@ def _shown(images: list[str]) -> str:
     kinds = []
     for url in images:
         if url.startswith("data:"):
-            kind, _, data = url[5:].partition(",")
-            kinds.append(f"{kind.partition(';')[0]}, about {len(data) * 3 // 4} bytes")
+            comma = url.find(",")  # not cut apart: what comes after it may be large
+            kind, size = (url[5:], 0) if comma < 0 else (url[5:comma], len(url) - comma - 1)
+            kinds.append(f"{kind.partition(';')[0]}, about {size * 3 // 4} bytes")
         else:
             kinds.append("a link")
     return f"{len(images)} image{'s' if len(images) > 1 else ''} ({'; '.join(kinds)})"

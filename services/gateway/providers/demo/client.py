@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from multidict import CIMultiDict
 
+from services.gateway.apart import apart
 from services.gateway.providers.body import JsonBody, ParsedBody, parse_json
 from services.gateway.providers.demo.chat import answer_chat, chat_events
 from services.gateway.providers.demo.media import answer_image, answer_speech, answer_transcription
@@ -18,6 +19,7 @@ from services.gateway.providers.demo.vectors import answer_embeddings, answer_mo
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.multipart import MultipartBody, parse_multipart
 from services.gateway.providers.operations import Operation
+from services.gateway.providers.stretches import LARGE_BYTES
 from services.gateway.upstream.port import UpstreamClient, UpstreamRequest, UpstreamResponse, UpstreamTooLarge
 from shared.ids import new_id
 
@@ -78,6 +80,8 @@ class DemoClient:
         if request.body is not None and not isinstance(request.body, bytes):
             raw = b"".join([piece async for piece in request.body])
         try:
+            if len(raw) > LARGE_BYTES:
+                return await apart(self._answer, request, raw)
             return self._answer(request, raw)
         except BadRequest as error:
             return _refusal(400, error.message, "invalid_request_error", error.param)

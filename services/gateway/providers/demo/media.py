@@ -26,10 +26,19 @@ _LETTERS: Final = {
 }
 _LABEL: Final = tuple(".".join(_LETTERS[letter][row] for letter in "DEMO") for row in range(7))
 _INK: Final = 255
+_PICTURES: Final = frozenset({"image", "image[]"})
 
 
 def answer_image(body: ParsedBody, created: int) -> dict[str, object]:
-    """`n` labelled pictures of the size asked for, as base64 or as data URLs."""
+    """`n` labelled pictures of the size asked for, as base64 or as data URLs.
+
+    Raises BadRequest when there is no prompt, or no picture where one is to be edited.
+    """
+    prompt = body.text("prompt")
+    if not prompt:
+        raise BadRequest("`prompt` must say what to draw.", param="prompt")
+    if isinstance(body, MultipartBody) and not any(part.name in _PICTURES for part in body.files):
+        raise BadRequest("`image` must be the picture to edit.", param="image")
     width, height = _size(body.text("size") or "512x512")
     picture = base64.b64encode(demo_png(width, height)).decode()
     item = (
@@ -37,7 +46,6 @@ def answer_image(body: ParsedBody, created: int) -> dict[str, object]:
         if body.text("response_format") == "url"
         else {"b64_json": picture}
     )
-    prompt = body.text("prompt") or ""
     n = min(body.n, MAX_IMAGES)
     return {
         "created": created,

@@ -252,3 +252,41 @@ async def test_mistakes_are_refused_like_openai_does(
 
 def test_the_catalogue_lists_exactly_the_models_there_are() -> None:
     assert set(PROVIDER_TYPES["demo"].static_models) == set().union(*MODELS.values())
+
+
+@pytest.mark.parametrize(
+    ("operation", "model", "fields", "param", "message"),
+    [
+        (Operation.CHAT, "echo", {}, "messages", "`messages` is missing."),
+        (Operation.CHAT, "echo", {"messages": None}, "messages", "`messages` is missing."),
+        (Operation.CHAT, "echo", {"messages": []}, "messages", "`messages` must hold at least one message."),
+        (Operation.COMPLETIONS, "echo", {}, "prompt", "`prompt` is missing."),
+        (Operation.IMAGES, "image", {}, "prompt", "`prompt` must say what to draw."),
+        (Operation.IMAGES, "image", {"prompt": ""}, "prompt", "`prompt` must say what to draw."),
+    ],
+)
+async def test_what_is_missing_is_named(
+    operation: Operation, model: str, fields: dict[str, Any], param: str, message: str
+) -> None:
+    status, answer, _ = await ask(operation, model, body_of(model, **fields))
+
+    error = msgspec.json.decode(answer)["error"]
+    assert (status, error["param"], error["message"]) == (400, param, message)
+
+
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ([("prompt", None, b"p")], "image"),
+        ([("prompt", None, b"p"), ("mask", "m.png", b"x")], "image"),
+        ([("image", "a.png", b"x")], "prompt"),
+    ],
+)
+async def test_an_edit_needs_a_picture_and_a_prompt(
+    parts: list[tuple[str, str | None, bytes]], param: str
+) -> None:
+    body = parse_multipart(*form([("model", None, b"demo/image"), *parts]))
+
+    status, answer, _ = await ask(Operation.IMAGE_EDITS, "image", body)
+
+    assert (status, msgspec.json.decode(answer)["error"]["param"]) == (400, param)

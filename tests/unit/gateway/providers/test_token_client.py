@@ -1,5 +1,7 @@
 """Requests that want a token get one; what goes wrong on the way is the same kind of failure as any other."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.gateway.providers.token_client import TokenClient, with_token
@@ -70,3 +72,13 @@ async def test_a_refused_credential_is_an_answer_of_401() -> None:
     assert answer.status == 401
     assert b"wrong" in await answer.read(1_000)
     assert network.sent == []
+
+
+async def test_a_request_knows_the_tokens_that_it_was_sent_with() -> None:
+    asked = with_token(REQUEST, "a")
+
+    with pytest.raises(UpstreamConnectFailed):
+        await TokenClient(Network(), fetch_for).send(replace(asked, url="http://elsewhere/"))
+
+    assert asked.tokens == ["token of a"]
+    assert "token of a" not in repr(asked)

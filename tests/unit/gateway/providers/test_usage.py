@@ -112,7 +112,9 @@ CHAT = json_body('{"model":"m","messages":[{"role":"user","content":"hello there
         # servers that write numbers as they please
         ({"prompt_tokens": 9.0, "completion_tokens": "4"}, Usage(Tokens(9, 4))),
         ({"prompt_tokens": None, "completion_tokens": 4}, Usage(Tokens(0, 4))),
-        ({"prompt_tokens": -9, "completion_tokens": 4}, Usage(Tokens(0, 4))),
+        ({"prompt_tokens": -9, "completion_tokens": 4}, None),
+        ({"prompt_tokens": 9, "completion_tokens": -4, "cost": 0.5}, None),
+        ({"input_tokens": 9, "input_tokens_details": {"cached_tokens": -1}}, Usage(Tokens(9, 0))),
         ({}, None),
         ({"total_tokens": 5}, None),
         ({"prompt_tokens": "many"}, None),
@@ -376,7 +378,7 @@ def test_a_wav_file_says_how_long_it_is() -> None:
         (400, {"error": {"message": "m", "code": "c", "param": "p", "type": "t"}}, "m", "c", False),
         (401, {"error": {"message": "m", "code": None}}, "m", "", True),
         (404, {"error": "text", "code": "gone"}, "text", "gone", False),
-        (422, {"object": "error", "message": "flat", "code": 1500}, "flat", "1500", False),
+        (422, {"object": "error", "message": "flat", "code": 1500}, "flat", "", False),
         (422, {"detail": "d"}, "d", "", False),
         (422, {"detail": [{"loc": ["body", "top_k"], "msg": "no"}, {"msg": "z"}]}, "top_k: no; z", "", False),
         (
@@ -386,7 +388,7 @@ def test_a_wav_file_says_how_long_it_is() -> None:
             "",
             False,
         ),
-        (429, [{"error": {"message": "listed", "code": 429}}], "listed", "429", True),
+        (429, [{"error": {"message": "listed", "code": 429}}], "listed", "", True),
         (500, "<html>oops</html>", "The provider answered 500 Internal Server Error.", "", True),
         (503, "plain words", "plain words", "", True),
         (529, "", "The provider answered 529 an unknown status.", "", True),

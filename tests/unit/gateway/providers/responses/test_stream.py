@@ -291,7 +291,7 @@ def test_a_stream_that_is_cut_anywhere_ends_with_an_error_event(end: int, broke:
 
     events = parsed(out)
     assert events[-1].type == "error"
-    assert events[-1].code == ("broken" if broke else "upstream_stream_cut")
+    assert events[-1].code == ("broken" if broke else "provider_error")
     assert sum(event.type == "error" for event in events) == 1
     assert relay.done and relay.error is not None
     assert relay.usage().estimated
