@@ -21,8 +21,8 @@ from services.gateway.circuit import (
 from shared.governance.model import Provider
 
 Blame = Literal["credential", "quota", "provider", "model", "request"]
-"""Whom a failure is laid to. `quota`: this credential, for this model; `model`: the provider does not have it.
-`request`: nobody else would do better with it."""
+"""Whom a failure is laid to. `quota`: this credential, for this model; `model`: the provider does not have it, or the
+model went wrong by itself. `request`: nobody else would do better with it."""
 
 PROVIDER: Final = CircuitPolicy(threshold=5, rest_s=5.0, longest_rest_s=60.0)
 CREDENTIAL: Final = CircuitPolicy(threshold=1, rest_s=30.0, longest_rest_s=600.0)

@@ -117,7 +117,7 @@ def blame(failure: Failure) -> Blame:
         return "credential"
     if failure.status in _LIMITED:
         return "quota"
-    if failure.status in _MISSING or failure.upstream_code == _UNKNOWN_MODEL:
+    if failure.of_model or failure.status in _MISSING or failure.upstream_code == _UNKNOWN_MODEL:
         return "model"
     return "provider" if failure.retryable or failure.status >= 500 else "request"
 

@@ -32,7 +32,8 @@ class UpstreamError(FinOpsError):
     """An error that a provider answered with, in OpenAI's terms.
 
     `status` is the provider's HTTP status; 502 for an error inside an answer that began with 200 and names
-    no status itself. `retryable`: another attempt, credential or provider may succeed.
+    no status itself. `retryable`: another attempt, credential or provider may succeed. `of_model`: the provider works,
+    and its model gave no answer that is one.
     """
 
     code = "provider_error"
@@ -48,6 +49,7 @@ class UpstreamError(FinOpsError):
         param: str | None = None,
         retry_after_s: float | None = None,
         retryable: bool = False,
+        of_model: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -58,3 +60,4 @@ class UpstreamError(FinOpsError):
         self.param = param
         self.retry_after_s = retry_after_s
         self.retryable = retryable
+        self.of_model = of_model

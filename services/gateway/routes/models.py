@@ -20,7 +20,7 @@ ALL: Final = "all"
 DEFAULT_TYPE: Final = "chat"
 """Chat clients show every model that they are told of."""
 VOICES: Final = (
-    "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse",
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
 )  # fmt: skip
 MAX_RENDERED_BYTES: Final = 32 * 1_048_576
 """Of all lists that are kept: with many models and many sets of allowed ones they would fill the memory."""

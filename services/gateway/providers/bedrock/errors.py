@@ -98,4 +98,5 @@ def broken_answer(stop_reason: str) -> UpstreamError | None:
         message=f"The model gave no answer ({stop_reason}).",
         code=stop_reason,
         retryable=True,
+        of_model=True,
     )

@@ -25,8 +25,9 @@ from services.gateway.providers.wire_errors import unreadable_answer
 Built = tuple[dict[str, Any], tuple[str, ...]]
 DEFAULT_RATE: Final = 24_000
 _VOICES: Final = {
-    "alloy": "Kore", "ash": "Orus", "ballad": "Vindemiatrix", "coral": "Aoede", "echo": "Charon", "fable": "Puck",
-    "nova": "Leda", "onyx": "Fenrir", "sage": "Sulafat", "shimmer": "Zephyr", "verse": "Iapetus",
+    "alloy": "Kore", "ash": "Orus", "ballad": "Vindemiatrix", "cedar": "Algenib", "coral": "Aoede", "echo": "Charon",
+    "fable": "Puck", "marin": "Despina", "nova": "Leda", "onyx": "Fenrir", "sage": "Sulafat", "shimmer": "Zephyr",
+    "verse": "Iapetus",
 }  # fmt: skip
 """OpenAI's names for voices, which clients send unasked, and a voice like it."""
 _TYPES: Final = {

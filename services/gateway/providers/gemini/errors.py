@@ -96,6 +96,7 @@ def empty_answer(reason: str, message: str = "") -> UpstreamError:
         message=f"The model gave no answer ({why}).",
         code=reason.lower(),
         retryable=True,
+        of_model=True,
     )
 
 

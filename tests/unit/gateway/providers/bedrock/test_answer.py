@@ -10,6 +10,7 @@ from services.gateway.providers.bedrock.tools import ANSWER_TOOL
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import Answer
 from services.gateway.providers.usage import Usage
+from services.gateway.upstream_errors import blame
 from shared.events import Tokens
 from tests.support.providers.aws_model import json_of, operation
 from tests.support.providers.bedrock import USAGE
@@ -87,6 +88,7 @@ def test_a_model_that_went_wrong_gave_no_answer_but_was_paid_for(reason: str) ->
 
     assert answer.error is not None
     assert (answer.error.status, answer.error.upstream_code) == (502, reason)
+    assert blame(answer.error) == "model"  # nobody else's requests must suffer for it
     assert answer.usage == Usage(Tokens(prompt=20, completion=5))
 
 

@@ -11,6 +11,7 @@ from services.gateway.providers.body import ParsedBody, parse_json
 from services.gateway.providers.gemini.answer import read_chat_answer
 from services.gateway.providers.gemini.images import TOKENS_PER_IMAGE, read_pictures
 from services.gateway.providers.gemini.stream import GeminiTranslator
+from services.gateway.upstream_errors import blame
 from tests.support.providers.gemini import PNG
 
 PICTURE = types.Part(inline_data=types.Blob(data=PNG, mime_type="image/png"))
@@ -122,6 +123,7 @@ def test_a_model_that_went_wrong_gave_no_answer(finish: str) -> None:
 
     assert found.error is not None
     assert (found.error.status, found.error.upstream_code) == (502, finish.lower())
+    assert blame(found.error) == "model"  # nobody else's requests must suffer for it
     assert (found.usage.tokens.prompt, found.usage.estimated) == (10, False)
 
 
