@@ -10,7 +10,7 @@ from services.gateway.exchange import Exchange, Reservation
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.estimate import estimate_prompt, spoken_tokens
-from services.gateway.providers.operations import PICTURES, Operation
+from services.gateway.providers.operations import FREE, PICTURES, Operation
 from services.gateway.recording import Recorder
 from shared.events import Charge, Tokens
 from shared.governance.admission import Refused, decide
@@ -108,7 +108,7 @@ class Admission:
         route: Route | None,
         price: ModelPrice | None,
     ) -> tuple[int, int]:
-        if price is None or route is None:
+        if price is None or route is None or exchange.operation in FREE:
             return 0, 0
         picture = exchange.picture if route is exchange.route else _UNHEARD_OF
         if exchange.operation in _COMPLETING:

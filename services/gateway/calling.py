@@ -30,7 +30,7 @@ from services.gateway.metrics import GatewayMetrics
 from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.errors import BadRequest, Unsupported, UpstreamError
-from services.gateway.providers.operations import Operation
+from services.gateway.providers.operations import FREE
 from services.gateway.providers.port import NOTHING_FETCHED, Target
 from services.gateway.providers.stretches import LARGE_BYTES
 from services.gateway.retry_budget import RetryBudget
@@ -140,10 +140,12 @@ class Caller:
         await self._go_on(exchange, trip, failure)
         return await self.open(exchange, trip)
 
-    def served(self, trip: Trip) -> None:
+    def served(self, exchange: Exchange, trip: Trip) -> None:
         """The answer is what it should be, as far as it has come."""
         call = trip.call
-        self._circuits.succeeded(call.route.provider, call.credential, call.route.model, self._now())
+        # A count may have been estimated without asking anybody, and has limits and permissions of its own.
+        note = self._circuits.left if exchange.operation in FREE else self._circuits.succeeded
+        note(call.route.provider, call.credential, call.route.model, self._now())
 
     def broke_off(self, exchange: Exchange, trip: Trip, failure: Failure) -> None:
         """The answer ended in a failure that nobody can make good: the client has got some of it, or it was paid for."""
@@ -283,8 +285,8 @@ class Caller:
 
     def _blame(self, exchange: Exchange, call: Call, failure: Failure) -> None:
         route, retry_after_s = call.route, retry_after_of(failure)
-        if exchange.operation is Operation.COUNT_TOKENS:
-            # Counts have limits and permissions of their own: what fails here says nothing of what is counted.
+        if exchange.operation in FREE:
+            # As in `served`: what fails here says nothing of what is counted.
             self._circuits.left(route.provider, call.credential, route.model, self._now())
             return
         self._circuits.failed(

@@ -12,7 +12,7 @@ from services.gateway.errors import ClientError
 from services.gateway.incoming import Header, Incoming
 from services.gateway.providers.body import ParsedBody
 from services.gateway.providers.chat.images import Fetched
-from services.gateway.providers.operations import Operation
+from services.gateway.providers.operations import FREE, Operation
 from services.gateway.providers.port import Relay
 from services.gateway.providers.usage import NO_PICTURE, Usage
 from services.gateway.streaming import StreamWriter
@@ -123,13 +123,10 @@ class Exchange:
         self.usage = usage
         self.cost = self.cost_of(usage)
 
-    def bill_nothing(self) -> None:
-        """Nothing was bought after all."""
-        self.usage = None
-        self.cost = NOTHING_BOUGHT
-
     def cost_of(self, usage: Usage) -> Cost:
         """What this usage costs at the price of the request's model."""
+        if self.operation in FREE:
+            return NOTHING_BOUGHT
         if usage.cost_nanos is not None:
             return Cost(usage.cost_nanos, "provider")
         if self.price is None:

@@ -113,11 +113,13 @@ def blame(failure: Failure) -> Blame:
     """Whom a failure is laid to."""
     if isinstance(failure, UpstreamFault):
         return "request" if isinstance(failure, UpstreamTooLarge) else "provider"
+    if failure.of_model:
+        return "model"
     if failure.status in _REFUSED:
         return "credential"
     if failure.status in _LIMITED:
         return "quota"
-    if failure.of_model or failure.status in _MISSING or failure.upstream_code == _UNKNOWN_MODEL:
+    if failure.status in _MISSING or failure.upstream_code == _UNKNOWN_MODEL:
         return "model"
     return "provider" if failure.retryable or failure.status >= 500 else "request"
 

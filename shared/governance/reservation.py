@@ -1,8 +1,8 @@
 """CompletionEstimates: how many output tokens to reserve for a request, learned per key and model.
 
 Reserving `max_tokens` for each request would refuse most of a budget's last part; reserving the mean would let
-bursts overshoot. A high quantile of what was really produced is a good bet, and before enough is known what the client
-itself says is the best one. Pure state: no clock, bounded memory.
+bursts overshoot. A high quantile of what was really produced is a good bet. What a request may cost beyond it is
+bounded elsewhere (see `exposure`). Pure state: no clock, bounded memory.
 """
 
 from bisect import bisect_left
@@ -12,6 +12,9 @@ from typing import Final
 
 UNKNOWN_TOKENS: Final = 1024
 """Reserved before anything was seen and without `max_tokens`."""
+FIRST_CAP: Final = 4096
+"""Before enough was seen, a huge `max_tokens` (clients send the model's maximum) is not believed beyond this. Else a key
+whose whole budget is smaller than that maximum could never begin, and nothing would ever be learned of it."""
 MOST_TOKENS: Final = 131_072
 """No model says more at once: a `max_tokens` beyond this means that there is no limit."""
 QUANTILE: Final = 0.95
@@ -81,9 +84,9 @@ class CompletionEstimates:
         histogram.observe(completion_tokens)
 
     def expected(self, key_id: str, model: str, max_tokens: int | None) -> int:
-        """Output tokens to reserve: never more than `max_tokens`, and all of them until enough was seen."""
+        """Output tokens to reserve: never more than `max_tokens`."""
         histogram = self._seen.get((key_id, model))
         if histogram is not None and histogram.samples >= MIN_SAMPLES:
             tokens = histogram.quantile
             return tokens if max_tokens is None else min(tokens, max_tokens)
-        return UNKNOWN_TOKENS if max_tokens is None else min(max_tokens, MOST_TOKENS)
+        return UNKNOWN_TOKENS if max_tokens is None else min(max_tokens, FIRST_CAP)

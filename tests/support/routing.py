@@ -185,5 +185,5 @@ class World:
         exchange = exchange or self.exchange()
         trip = await self.begin(exchange, *models)
         opened = await self.caller.open(exchange, trip)
-        self.caller.served(trip)
+        self.caller.served(exchange, trip)
         return opened

@@ -32,8 +32,8 @@ class UpstreamError(FinOpsError):
     """An error that a provider answered with, in OpenAI's terms.
 
     `status` is the provider's HTTP status; 502 for an error inside an answer that began with 200 and names
-    no status itself. `retryable`: another attempt, credential or provider may succeed. `of_model`: the provider works,
-    and its model gave no answer that is one.
+    no status itself. `retryable`: another attempt, credential or provider may succeed. `of_model`: it says
+    nothing of the provider's other models: this one gave no answer that is one, or nobody could say where it is.
     """
 
     code = "provider_error"

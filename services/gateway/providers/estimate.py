@@ -8,7 +8,7 @@ import msgspec
 
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.multipart import MultipartBody, Part
-from services.gateway.providers.operations import PICTURES, TRANSCRIPTS, Operation
+from services.gateway.providers.operations import FREE, PICTURES, TRANSCRIPTS, Operation
 from services.gateway.providers.rerank import document_count, units_of
 from services.gateway.providers.sse import blocks, data_of
 from services.gateway.providers.stretches import LARGE_BYTES, Gap, abridged, left_out
@@ -71,8 +71,8 @@ _transcript: Final = msgspec.json.Decoder(_Transcript)
 
 def estimate_prompt(operation: Operation, body: ParsedBody) -> Tokens:
     """What the request itself will use, before it is sent: prompt tokens, images asked for, characters, audio."""
-    if operation is Operation.COUNT_TOKENS:
-        return Tokens()  # nobody charges for a count
+    if operation in FREE:
+        return Tokens()
     if isinstance(body, MultipartBody):
         return _estimate_form(operation, body)
     if operation is Operation.EMBEDDINGS:

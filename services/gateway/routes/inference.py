@@ -199,7 +199,7 @@ class Inference:
                     answer = _read(exchange, body, opened, raw)
                 exchange.keep_response(answer.body, _kind_of(answer.content_type))
                 if answer.error is None:
-                    self._caller.served(trip)
+                    self._caller.served(exchange, trip)
                     return answer
                 failure = answer.error
                 if _was_paid_for(answer):
@@ -250,7 +250,7 @@ class Inference:
         """The end goes on record before the client is told. Raises ClientError when nothing of an answer came."""
         exchange.take_stream(relay)
         if relay.error is None:
-            self._caller.served(trip)
+            self._caller.served(exchange, trip)
         else:
             told = _told(relay.error, trip)
             exchange.response = Withheld(trip.call.prepared.request).from_bytes(exchange.response)

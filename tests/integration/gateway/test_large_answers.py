@@ -26,8 +26,23 @@ async def code_of(gateway: RunningGateway, secret: str, orders: str, max_tokens:
     return document["error"]["code"] if answer.status != 200 else "served"
 
 
-async def test_a_request_that_says_it_may_cost_more_than_there_is_does_not_begin(tmp_path: Path) -> None:
+async def test_one_request_that_may_take_more_than_all_begins_and_nothing_beside_it(tmp_path: Path) -> None:
+    """Clients say the most that a model can: whoever has a small budget must not be refused for that for ever."""
     secret, key = virtual_key(budgets=(budget(mock_cost(0, 10_000)),))
+    async with (
+        running_upstream() as upstream,
+        running_gateway(tmp_path, mock_provider(upstream.url), MOCK_PRICE, key) as gateway,
+    ):
+        await gateway.govern()
+        orders = "prompt=1; completion=3; delay_ms=300"
+        codes = await asyncio.gather(*[code_of(gateway, secret, orders, 50_000) for _ in range(10)])
+
+        assert sorted(codes) == ["budget_reserved"] * 9 + ["served"]
+        assert await code_of(gateway, secret, orders, 50_000) == "served"
+
+
+async def test_what_will_probably_cost_more_than_is_left_does_not_begin(tmp_path: Path) -> None:
+    secret, key = virtual_key(budgets=(budget(mock_cost(0, 3_000)),))
     async with (
         running_upstream() as upstream,
         running_gateway(tmp_path, mock_provider(upstream.url), MOCK_PRICE, key) as gateway,

@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+from services.gateway.circuits import PROVIDER
 from shared.governance.model import Timeouts
 from tests.support.eventually import eventually
 from tests.support.providers.hub_place import QUEUE, Place, place
@@ -105,11 +106,29 @@ async def test_a_model_that_is_not_served_leaves_the_turn_to_the_next(tmp_path: 
 async def test_a_hub_that_fails_is_told(tmp_path: Path, refusal: Any, status: int) -> None:
     async with place(tmp_path) as at:
         at.fake.hub_refusal = refusal
-        with pytest.raises(openai.APIStatusError) as failed:
-            await at.draw("fal-ai")
+        for _ in range(PROVIDER.threshold + 1):
+            with pytest.raises(openai.APIStatusError) as failed:
+                await at.draw("fal-ai")
+            assert failed.value.status_code == status
+        metrics = await (await at.gateway.http.get("/metrics")).text()
 
-    assert failed.value.status_code == status
     assert at.fake.sent == []
+    resting = 1.0 if status == 429 else 0.0  # this model, as long as the hub wants to be left alone
+    assert f"finops_gateway_open_circuits {resting}" in metrics
+
+
+async def test_a_hub_that_is_away_is_told_and_chats_go_on(tmp_path: Path) -> None:
+    async with place(tmp_path, hub="http://127.0.0.1:1") as at:
+        for _ in range(PROVIDER.threshold + 1):
+            with pytest.raises(openai.APIStatusError, match="hub could not be asked"):
+                await at.draw("fal-ai")
+        said = await at.openai.chat.completions.create(
+            model="huggingface/groq/openai/gpt-oss-120b", messages=[{"role": "user", "content": "hi"}]
+        )
+        metrics = await (await at.gateway.http.get("/metrics")).text()
+
+    assert said.choices
+    assert "finops_gateway_open_circuits 0.0" in metrics
 
 
 FAL = {"detail": [{"loc": ["body", "prompt"], "msg": "ensure it is shorter", "type": "value_error"}]}

@@ -86,11 +86,11 @@ def call(sent: Sent) -> Any:
 
 
 @asynccontextmanager
-async def place(tmp_path: Path, **overrides: Any) -> AsyncIterator[Place]:
+async def place(tmp_path: Path, hub: str = "", **overrides: Any) -> AsyncIterator[Place]:
     async with running_house("huggingface") as house:
         root = house.url.removesuffix("/v1")
         with known_to_gateways(house):
-            options = {"hub_url": root}
+            options = {"hub_url": hub or root}
             provider = msgspec.structs.replace(house.provider(), models=None, options=options, **overrides)
             async with (
                 running_gateway(tmp_path, provider, *PRICES) as gateway,

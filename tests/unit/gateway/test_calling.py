@@ -325,6 +325,25 @@ async def test_a_count_that_fails_keeps_nobody_from_what_was_to_be_counted(failu
     assert (await world.ask("p/m")).route.name == "p/m"
 
 
+async def test_counts_that_succeed_say_nothing_of_a_provider_that_fails() -> None:
+    """They may be estimates, which ask nobody."""
+    world = World(provider("p", "one"))
+    (route,) = world.candidates.of(KEY, "p/m", ())
+
+    for _ in range(PROVIDER.threshold):
+        world.providers.tell("p/one", 500)
+        with pytest.raises(ClientError):
+            await world.ask("p/m")
+        world.providers.tell("p/one", 200)
+        exchange = world.exchange()
+        exchange.operation = Operation.COUNT_TOKENS
+        trip = await world.caller.begin(exchange, [replace(route, adapter=Counting())], BODY)
+        await world.caller.open(exchange, trip)
+        world.caller.served(exchange, trip)
+
+    assert world.circuits.open_count(world.clock.now) == 1
+
+
 FAULTS: Sequence[Told] = (
     200, 400, 401, 402, 403, 404, 408, 429, 500, 503, (429, 0.5), (503, 10.0), (429, 1000.0),
     UpstreamConnectFailed("x"), UpstreamBroken("x", answered=True), UpstreamTimedOut("first_byte", 1.0),

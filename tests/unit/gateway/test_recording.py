@@ -134,6 +134,21 @@ def test_a_large_ranking_holds_as_many_units_as_it_will_be_billed_for() -> None:
     assert started.reserved_nanos == 3 * 2_000_000
 
 
+def test_a_count_is_free_whatever_a_request_of_its_model_costs() -> None:
+    desk = Desk()
+    exchange = desk.exchange(governed()[0])
+    exchange.operation = Operation.COUNT_TOKENS
+    exchange.price = ModelPrice(source="override", base=rates(), per_request_nanos=2_000_000)
+
+    desk.admit(exchange)
+    exchange.bill(Usage(Tokens()))
+    desk.recorder.end(exchange)
+
+    started, used, _ = desk.outbox.kept
+    assert isinstance(started, RequestStarted) and isinstance(used, UsageRecorded)
+    assert (started.reserved_nanos, used.cost_nanos, used.cost_basis) == (0, 0, "none")
+
+
 def test_an_unpriced_model_is_admitted_and_marked_so() -> None:
     desk = Desk()
     key, cap = governed()

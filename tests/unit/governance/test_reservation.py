@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.governance.reservation import MIN_SAMPLES, MOST_TOKENS, UNKNOWN_TOKENS, CompletionEstimates
+from shared.governance.reservation import FIRST_CAP, MIN_SAMPLES, UNKNOWN_TOKENS, CompletionEstimates
 
 
 def seen(*tokens: int) -> CompletionEstimates:
@@ -11,13 +11,12 @@ def seen(*tokens: int) -> CompletionEstimates:
     return estimates
 
 
-def test_before_anything_was_seen_the_clients_limit_is_taken_as_far_as_models_go() -> None:
+def test_before_anything_was_seen_the_clients_limit_is_taken_up_to_a_cap() -> None:
     estimates = CompletionEstimates()
 
     assert estimates.expected("key", "demo/echo", None) == UNKNOWN_TOKENS
     assert estimates.expected("key", "demo/echo", 16) == 16
-    assert estimates.expected("key", "demo/echo", 50_000) == 50_000
-    assert estimates.expected("key", "demo/echo", 10**12) == MOST_TOKENS
+    assert estimates.expected("key", "demo/echo", 1_000_000) == FIRST_CAP
 
 
 def test_a_few_samples_decide_nothing() -> None:

@@ -18,6 +18,7 @@ _SIGNATURES: Final = (
 )
 UNKNOWN_TYPE: Final = "application/octet-stream"
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 _AUDIO_TYPES: Final = {"wav": "audio/wav", "mp3": "audio/mp3"}
 
 
@@ -38,12 +39,22 @@ def is_data_url(text: str) -> bool:
 
 
 def split_data_url(text: str, where: str) -> tuple[str, str]:
-    """Media type and base64 text of a data URL. Raises BadRequest naming `where` when it is not one in base64."""
+    """Media type and plain base64 of a data URL. Raises BadRequest naming `where` when it is not one in base64."""
     head, comma, data = text.partition(",")
     media_type, *flags = head[5:].split(";")
     if not is_data_url(text) or not comma or "base64" not in [flag.strip().lower() for flag in flags]:
         raise BadRequest(f"`{where}` must be a data URL in base64.", param=where)
-    return media_type.strip().lower() or UNKNOWN_TYPE, data.strip()
+    return media_type.strip().lower() or UNKNOWN_TYPE, _plain(data)
+
+
+def _plain(encoded: str) -> str:
+    """Base64 as every vendor takes it: on one line, padded, with the plain alphabet. What is none stays none."""
+    text = encoded.strip()
+    if "\n" in text:
+        text = text.replace("\r", "").replace("\n", "")
+    if "-" in text or "_" in text:
+        text = text.translate(_URL_SAFE)
+    return text + "=" * (-len(text) % 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ def attached(
     elif _ADDRESS.match(text):
         return None
     else:
-        declared, encoded = UNKNOWN_TYPE, text.strip()
+        declared, encoded = UNKNOWN_TYPE, _plain(text)
     data = decoded(encoded, where)
     return Attached(_kind(declared, data, filename), data, encoded)
 

@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 
 from services.gateway.providers.body import ParsedBody
+from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.huggingface.answer import read_task
 from services.gateway.providers.huggingface.asked import TASKS, Asked, asked
-from services.gateway.providers.huggingface.hub import Mapped, Wanted, look_up_of, looked_up
+from services.gateway.providers.huggingface.hub import HUB_ALONE, Mapped, Wanted, look_up_of, looked_up
 from services.gateway.providers.huggingface.inference import ACCEPTED, TASTES, own_call
 from services.gateway.providers.huggingface.queue import queued
 from services.gateway.providers.huggingface.routes import OWN_INFERENCE, Route, providers_of, route_of
@@ -91,6 +92,11 @@ class HuggingFaceAdapter(OpenAIAdapter):
         if operation is Operation.CHAT:
             return super().read_answer(operation, body, headers, answer)
         return read_task(operation, body, headers, answer)
+
+    def map_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        error = super().map_error(status, headers, body)
+        error.of_model = HUB_ALONE in headers
+        return error
 
     def read_models(self, answer: bytes) -> tuple[str, ...]:
         """Each model by itself, and by each inference provider that serves it."""

@@ -15,12 +15,20 @@ from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.port import Target
 from services.gateway.providers.remembering import LookUp
 from services.gateway.providers.wire_errors import unreadable_answer
-from services.gateway.upstream.port import UpstreamClient, UpstreamResponse
-from services.gateway.upstream.whole import WholeResponse
+from services.gateway.upstream.port import (
+    UpstreamClient,
+    UpstreamFault,
+    UpstreamResponse,
+    UpstreamTimedOut,
+)
+from services.gateway.upstream.whole import JSON, WholeResponse
 
 HUB: Final = "https://huggingface.co"
 HUB_OPTION: Final = "hub_url"
 """The option of a provider with the address of another hub: a mirror, or one that a closed network reaches."""
+HUB_ALONE: Final = "x-finops-hub"
+"""A header of ours on what the hub has failed with. Chats need no hub, so that the router must not rest for it."""
+_HUBS: Final = {**JSON, HUB_ALONE: "1"}
 _DOMAIN: Final = "huggingface.co"
 _MAX_ANSWER_BYTES: Final = 1_048_576
 _NAME: Final = re.compile(r"(?!\.)[\w.-]{1,96}/(?!\.)[\w.-]{1,96}", re.ASCII)
@@ -86,23 +94,26 @@ def look_up_of(target: Target, model: str) -> LookUp:
 
 
 async def looked_up(client: UpstreamClient, question: LookUp, wanted: Wanted) -> Mapped | UpstreamResponse:
-    """The model at the inference provider, or what the client is told instead. Raises UpstreamFault."""
-    response = await _answered(client, question)
-    if response.status >= 300:
-        if response.status == 404 or response.headers.get("x-error-code") == _NOT_FOUND:
-            response.close()
-            return _refusal(
-                f"there is no model {wanted.model} at the hub, or not for this gateway's credential."
-            )
-        return response
+    """The model at the inference provider, or what the client is told instead, marked as said of the HUB_ALONE where
+    it says nothing of the router."""
     try:
-        answer = await response.read(_MAX_ANSWER_BYTES)
-    finally:
-        response.close()
+        response = await _answered(client, question)
+        try:
+            answer = await response.read(_MAX_ANSWER_BYTES)
+        finally:
+            response.close()
+    except UpstreamFault as fault:
+        status = 504 if isinstance(fault, UpstreamTimedOut) else 502
+        said = f"The hub could not be asked who serves {wanted.model}: {fault}"
+        return _error(status, said, None, "", headers=_HUBS)
+    if response.status == 404 or response.headers.get("x-error-code") == _NOT_FOUND:
+        return _refusal(f"there is no model {wanted.model} at the hub, or not for this gateway's credential.")
+    if response.status >= 300:
+        return WholeResponse(answer, response.status, {**response.headers, **_HUBS})
     try:
         found = _model.decode(answer)
     except msgspec.DecodeError:
-        return _error(502, unreadable_answer().message, None, "upstream_unreadable_answer")
+        return _error(502, unreadable_answer().message, None, "", headers=_HUBS)
     served = _by_provider(found)
     here = served.get(wanted.provider)
     if here is None or here.task != wanted.task or not here.provider_id:
@@ -154,7 +165,10 @@ def _refusal(reason: str) -> UpstreamResponse:
     return _error(400, f"`model`: {reason}", "model", "model_not_found")
 
 
-def _error(status: int, message: str, param: str | None, code: str) -> UpstreamResponse:
+def _error(
+    status: int, message: str, param: str | None, code: str, *, headers: Mapping[str, str] = JSON
+) -> UpstreamResponse:
     """An error in OpenAI's shape, as if a provider had answered with it."""
-    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
-    return WholeResponse(msgspec.json.encode({"error": error}), status)
+    kind = "invalid_request_error" if status < 500 else "upstream_error"
+    error = {"message": message, "type": kind, "param": param, "code": code or None}
+    return WholeResponse(msgspec.json.encode({"error": error}), status, headers)

@@ -65,7 +65,8 @@ def read_text(read: Answer, answer: bytes) -> Answer:
     except msgspec.DecodeError:
         return failed_answer(answer, unreadable_answer())
     sent = msgspec.json.encode(fields)
-    return OpenAIAnswer(sent, read.content_type, read.usage, fields=fields, finish_reason=read.finish_reason)
+    reason = _REASONS.get(read.finish_reason, read.finish_reason)
+    return OpenAIAnswer(sent, read.content_type, read.usage, fields=fields, finish_reason=reason)
 
 
 class FimRelay(OpenAIRelay):
@@ -75,6 +76,10 @@ class FimRelay(OpenAIRelay):
 
     def _means_something(self, events: bytes) -> bool:
         return b'"choices"' in events or super()._means_something(events)
+
+    def _note_finish(self, events: bytes) -> None:
+        super()._note_finish(events)
+        self.finish_reason = _REASONS.get(self.finish_reason, self.finish_reason)
 
     def _chunk(self, block: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
         try:

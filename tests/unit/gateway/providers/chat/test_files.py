@@ -40,6 +40,22 @@ def test_a_file_is_what_its_bytes_say(text: str, filename: str | None, kind: str
     assert base64.b64decode(found.base64) == found.data
 
 
+@pytest.mark.parametrize("head", ["", "data:application/pdf;base64,"])
+def test_base64_of_every_kind_is_made_plain(head: str) -> None:
+    data = PDF + bytes(range(256))
+    kinds = (
+        base64.b64encode(data),
+        base64.encodebytes(data),
+        base64.encodebytes(data).replace(b"\n", b"\r\n"),
+        base64.urlsafe_b64encode(data),
+        base64.urlsafe_b64encode(data).rstrip(b"="),
+    )
+    for text in kinds:
+        found = attached(head + text.decode(), "file_data", {})
+        assert found is not None
+        assert (found.data, found.base64) == (data, base64.b64encode(data).decode())
+
+
 @pytest.mark.parametrize("address", [ADDRESS, "gs://bucket/a.pdf", "HTTP://example.org/a"])
 def test_an_address_is_no_file_until_it_is_fetched(address: str) -> None:
     assert attached(address, "file_data", {}) is None

@@ -88,6 +88,7 @@ def test_the_answer_of_a_chat_is_a_text() -> None:
     too_long = answer("x").replace(b'"stop"', b'"model_length"')
     read = ADAPTER.read_answer(Operation.COMPLETIONS, body, {}, too_long)
     assert Completion.model_validate_json(read.body).choices[0].finish_reason == "length"
+    assert read.finish_reason == "length"
 
 
 @pytest.mark.parametrize("raw", [b"<html>", b"{}", b'{"choices":7}', b'{"error":{"message":"no"}}'])
@@ -111,6 +112,14 @@ def test_a_stream_of_a_chat_is_one_of_texts(at_once: bool) -> None:
     assert found[-1]["usage"]["total_tokens"] == 13 and found[-1]["choices"] == []
     assert sent.endswith(b"data: [DONE]\n\n")
     assert relay.done and relay.finish_reason == "stop" and not relay.usage().estimated
+
+
+def test_a_full_context_is_a_length_in_the_log_too() -> None:
+    relay = ADAPTER.relay(Operation.COMPLETIONS, relay_options(send_usage=True))
+    events = b"".join(stream({"content": "x"})).replace(b'"stop"', b'"model_length"')
+
+    assert b'"finish_reason":"length"' in relay.feed(events)
+    assert relay.finish_reason == "length"
 
 
 def test_a_stream_that_ends_early_is_billed_by_what_was_seen() -> None:
