@@ -63,6 +63,13 @@ def test_a_changed_text_does_not_open(place: int, character: str) -> None:
             unseal(changed, KEY, "openai/main")
 
 
+def test_the_other_alphabet_does_not_open() -> None:
+    sealed = next(text for _ in range(1000) if "-" in (text := seal("sk-secret", KEY, "openai/main")))
+
+    with pytest.raises(SealError):
+        unseal(sealed.replace("-", "+"), KEY, "openai/main")
+
+
 @pytest.mark.parametrize("text", ["", "v1.", "v1.AAAA", "v2.AAAA", "sk-plain", "v1.ä"])
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(SealError):
