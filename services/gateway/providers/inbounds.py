@@ -11,7 +11,7 @@ from services.gateway.providers.azure.claude import OPERATIONS as CLAUDES_OPERAT
 from services.gateway.providers.azure.claude import AzureClaudeAdapter, is_claude
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.inbound import ErrorFormat, Inbound, InboundAdapter
-from services.gateway.providers.messages.counting import CountAdapter, EstimateAdapter
+from services.gateway.providers.messages.counting import CountAdapter, EstimateAdapter, NativeCountAdapter
 from services.gateway.providers.messages.format import MessagesFormat
 from services.gateway.providers.messages.thinking import Way
 from services.gateway.providers.operations import Operation
@@ -71,7 +71,9 @@ def route_for(route: Route, operation: Operation, body: ParsedBody) -> Route:
     if not isinstance(body, JsonBody):
         return route
     if inbound is None and isinstance(route.adapter, CountsTokens):
-        return replace(route, adapter=CountAdapter(route.adapter, body))
+        is_native = speaks(route.provider, route.type, Operation.MESSAGES, route.model)
+        counting = NativeCountAdapter if is_native else CountAdapter
+        return replace(route, adapter=counting(route.adapter, body))
     if speaks(route.provider, route.type, operation, route.model):
         return route
     if inbound is None:
