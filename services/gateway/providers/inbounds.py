@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -16,6 +17,7 @@ from services.gateway.providers.messages.format import MessagesFormat
 from services.gateway.providers.messages.thinking import Way
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import CountsTokens
+from services.gateway.providers.reasoning_models import highest_effort
 from services.gateway.providers.responses.format import ResponsesFormat
 from services.gateway.providers.sse import DONE_EVENT, event
 from services.gateway.providers.vertex.location import publisher_of
@@ -48,9 +50,6 @@ INBOUNDS: Final[Mapping[Operation, Inbound]] = MappingProxyType(
     }
 )
 _WITH_PICTURES: Final = ResponsesFormat(pictures_in_results=True)
-_MESSAGES_BY_WAY: Final[Mapping[Way, Inbound]] = MappingProxyType(
-    {"thinking": MESSAGES, "reasoning": MessagesFormat("reasoning"), "effort": MessagesFormat("effort")}
-)
 _OPENAI: Final = OpenAIErrors()
 
 
@@ -79,7 +78,7 @@ def route_for(route: Route, operation: Operation, body: ParsedBody) -> Route:
     if inbound is None:
         return replace(route, adapter=EstimateAdapter(route.adapter))
     if inbound is MESSAGES:
-        inbound = _MESSAGES_BY_WAY[way_of(route.provider, route.type)]
+        inbound = _messages_by(way_of(route.provider, route.type, route.model))
     elif _takes_pictures_in_results(route):
         inbound = _WITH_PICTURES
     return replace(route, adapter=InboundAdapter(route.adapter, inbound, body))
@@ -92,15 +91,26 @@ def _takes_pictures_in_results(route: Route) -> bool:
     )
 
 
-def way_of(provider: Provider, kind: ProviderType) -> Way:
-    """How a provider is told to think by clients who cannot know what it understands.
+@cache
+def _messages_by(way: Way) -> Inbound:
+    return MessagesFormat(way)
 
-    Most have a dialect that makes the best of Anthropic's own words. Somebody's own server has none: it may refuse
-    whatever is not OpenAI's.
+
+def way_of(provider: Provider, kind: ProviderType, model: str) -> Way:
+    """How a provider is told to think by clients who cannot know what its model understands.
+
+    Most have a dialect that makes the best of Anthropic's own words. OpenAI's models know efforts, some more than others;
+    so does somebody's own server, and others of open models, which may refuse whatever is not OpenAI's.
     """
-    if kind.wire == "replicate" or is_ones_own(kind, provider.base_url):
-        return "effort"
-    return "reasoning" if kind.name == "openrouter" else "thinking"
+    if is_ones_own(kind, provider.base_url) or kind.wire in ("replicate", "huggingface", "mistral"):
+        return Way("effort")
+    if kind.name == "openai" or kind.wire == "azure":
+        return Way() if is_claude(model) else Way("effort", highest_effort(model))
+    if kind.wire == "vertex":
+        publisher = publisher_of(model)[0]
+        if publisher in ("openapi", "mistralai"):
+            return Way("effort", top_k=publisher == "mistralai")
+    return Way("reasoning") if kind.name == "openrouter" else Way()
 
 
 def speaks(provider: Provider, kind: ProviderType, operation: Operation, model: str = "") -> bool:

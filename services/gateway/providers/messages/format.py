@@ -11,7 +11,7 @@ from services.gateway.providers.body import JsonBody
 from services.gateway.providers.inbound import ChunkTranslator
 from services.gateway.providers.messages.answer import MessageWriter, message_of
 from services.gateway.providers.messages.request import as_chat, left_out
-from services.gateway.providers.messages.thinking import EFFORT, Way
+from services.gateway.providers.messages.thinking import EFFORT, USUAL_WAY, Way
 from services.gateway.providers.usage import Usage
 
 
@@ -30,7 +30,7 @@ class MessagesFormat:
         }
     )
 
-    def __init__(self, way: Way = "thinking") -> None:
+    def __init__(self, way: Way = USUAL_WAY) -> None:
         self._way = way
 
     def to_chat(self, body: JsonBody) -> JsonBody:
