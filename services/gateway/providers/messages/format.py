@@ -1,5 +1,6 @@
 """Anthropic's Messages API as a client format: see Inbound."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -28,6 +29,12 @@ class MessagesFormat:
             "stop": "stop_sequences",
             "user": "metadata.user_id",
         }
+    )
+
+    own_places: tuple[tuple[re.Pattern[str], str], ...] = (
+        (re.compile(r"tools\[(\d+)\]\.function\.parameters\b"), r"tools[\1].input_schema"),
+        (re.compile(r"tools\[(\d+)\]\.function\b"), r"tools[\1]"),
+        (re.compile(r"response_format\.json_schema\.schema\b"), "output_config.format.schema"),
     )
 
     def __init__(self, way: Way = USUAL_WAY) -> None:
