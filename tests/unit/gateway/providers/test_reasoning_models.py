@@ -127,6 +127,17 @@ def test_responses_are_asked_for_likewise(
     assert (sent.keys() & chosen.keys()) == chosen.keys() - set(dropped)
 
 
+@pytest.mark.parametrize("wrong", ["high", {"effort": 5}, [], 1])
+def test_a_reasoning_that_cannot_be_read_is_for_openai_to_judge(wrong: Any) -> None:
+    body = json_body(json.dumps({"model": "m", "input": "hi", "temperature": 0.7, "reasoning": wrong}))
+
+    prepared = OpenAIAdapter().build(Operation.RESPONSES, target("openai", "gpt-5.1"), body)
+
+    assert isinstance(prepared.request.body, bytes)
+    sent = json.loads(prepared.request.body)
+    assert (sent["reasoning"], sent["temperature"], prepared.dropped) == (wrong, 0.7, ())
+
+
 def test_probabilities_in_a_response_are_refused() -> None:
     with pytest.raises(BadRequest) as refused:
         built("o3", operation=Operation.RESPONSES, input="hi", top_logprobs=2)
