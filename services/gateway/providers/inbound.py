@@ -143,6 +143,8 @@ class Inbound(ErrorFormat, Protocol):
 
     own_names: Mapping[str, str]
     """Field of a chat request, or a place in one -> what the client calls it, where that is something else."""
+    own_places: tuple[tuple[re.Pattern[str], str], ...]
+    """(Beginning of a place in a chat request, what stands for it in the client's, whose inside is the same)."""
 
     def to_chat(self, body: JsonBody) -> JsonBody:
         """The same request as a chat completion; it streams if `body` does. Raises BadRequest naming the field."""
@@ -298,6 +300,9 @@ class InboundAdapter:
     def _own_name(self, place: str) -> str:
         """The client's name for a field; of places inside of it only the field, where the insides differ."""
         names = self._inbound.own_names
+        for beginning, own in self._inbound.own_places:
+            if (found := beginning.match(place)) is not None:
+                return found.expand(own) + place[found.end() :]
         field = _FIELD.match(place)
         return names.get(place) or (names.get(field[0], place) if field else place)
 

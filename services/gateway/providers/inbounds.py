@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -11,11 +12,12 @@ from services.gateway.providers.azure.claude import OPERATIONS as CLAUDES_OPERAT
 from services.gateway.providers.azure.claude import AzureClaudeAdapter, is_claude
 from services.gateway.providers.body import JsonBody, ParsedBody
 from services.gateway.providers.inbound import ErrorFormat, Inbound, InboundAdapter
-from services.gateway.providers.messages.counting import CountAdapter, EstimateAdapter
+from services.gateway.providers.messages.counting import CountAdapter, EstimateAdapter, NativeCountAdapter
 from services.gateway.providers.messages.format import MessagesFormat
 from services.gateway.providers.messages.thinking import Way
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import CountsTokens
+from services.gateway.providers.reasoning_models import highest_effort
 from services.gateway.providers.responses.format import ResponsesFormat
 from services.gateway.providers.sse import DONE_EVENT, event
 from services.gateway.providers.vertex.location import publisher_of
@@ -48,9 +50,6 @@ INBOUNDS: Final[Mapping[Operation, Inbound]] = MappingProxyType(
     }
 )
 _WITH_PICTURES: Final = ResponsesFormat(pictures_in_results=True)
-_MESSAGES_BY_WAY: Final[Mapping[Way, Inbound]] = MappingProxyType(
-    {"thinking": MESSAGES, "reasoning": MessagesFormat("reasoning"), "effort": MessagesFormat("effort")}
-)
 _OPENAI: Final = OpenAIErrors()
 
 
@@ -71,13 +70,15 @@ def route_for(route: Route, operation: Operation, body: ParsedBody) -> Route:
     if not isinstance(body, JsonBody):
         return route
     if inbound is None and isinstance(route.adapter, CountsTokens):
-        return replace(route, adapter=CountAdapter(route.adapter, body))
+        is_native = speaks(route.provider, route.type, Operation.MESSAGES, route.model)
+        counting = NativeCountAdapter if is_native else CountAdapter
+        return replace(route, adapter=counting(route.adapter, body))
     if speaks(route.provider, route.type, operation, route.model):
         return route
     if inbound is None:
         return replace(route, adapter=EstimateAdapter(route.adapter))
     if inbound is MESSAGES:
-        inbound = _MESSAGES_BY_WAY[way_of(route.provider, route.type)]
+        inbound = _messages_by(way_of(route.provider, route.type, route.model))
     elif _takes_pictures_in_results(route):
         inbound = _WITH_PICTURES
     return replace(route, adapter=InboundAdapter(route.adapter, inbound, body))
@@ -90,15 +91,26 @@ def _takes_pictures_in_results(route: Route) -> bool:
     )
 
 
-def way_of(provider: Provider, kind: ProviderType) -> Way:
-    """How a provider is told to think by clients who cannot know what it understands.
+@cache
+def _messages_by(way: Way) -> Inbound:
+    return MessagesFormat(way)
 
-    Most have a dialect that makes the best of Anthropic's own words. Somebody's own server has none: it may refuse
-    whatever is not OpenAI's.
+
+def way_of(provider: Provider, kind: ProviderType, model: str) -> Way:
+    """How a provider is told to think by clients who cannot know what its model understands.
+
+    Most have a dialect that makes the best of Anthropic's own words. OpenAI's models know efforts, some more than others;
+    so does somebody's own server, and others of open models, which may refuse whatever is not OpenAI's.
     """
-    if kind.wire == "replicate" or is_ones_own(kind, provider.base_url):
-        return "effort"
-    return "reasoning" if kind.name == "openrouter" else "thinking"
+    if is_ones_own(kind, provider.base_url) or kind.wire in ("replicate", "huggingface", "mistral"):
+        return Way("effort")
+    if kind.name == "openai" or kind.wire == "azure":
+        return Way() if is_claude(model) else Way("effort", highest_effort(model))
+    if kind.wire == "vertex":
+        publisher = publisher_of(model)[0]
+        if publisher in ("openapi", "mistralai"):
+            return Way("effort", top_k=publisher == "mistralai")
+    return Way("reasoning") if kind.name == "openrouter" else Way()
 
 
 def speaks(provider: Provider, kind: ProviderType, operation: Operation, model: str = "") -> bool:

@@ -204,9 +204,12 @@ def _effort_of_chat(body: JsonBody, result: Adjusted) -> str | None:
 
 
 def _effort_of_response(body: JsonBody) -> str | None:
-    """In the object, or as a chat has it."""
+    """In the object, or as a chat has it; None too where it cannot be read."""
     reasoning = body.raw("reasoning")
-    effort = effort_of_reasoning(reasoning) if reasoning is not None else None
+    try:
+        effort = effort_of_reasoning(reasoning) if reasoning is not None else None
+    except BadRequest:
+        return None  # it goes out as it came: OpenAI says best what is wrong with it
     raw = body.raw("reasoning_effort")
     return effort_in(raw) if effort is None and raw is not None else effort
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 _NAME: Final = re.compile(
     r"(?:ft:)?(?:o[1-9]|gpt-(?P<major>[5-9])(?:\.(?P<minor>\d+))?(?P<rest>(?![.\d]).*))"
@@ -12,6 +12,13 @@ _NAME: Final = re.compile(
 _THINK_ONLY_WHEN_ASKED: Final = frozenset({"1", "2", "4"})
 """Of the GPT-5s, those whose effort is `none` unless another one is asked for."""
 _THINK_ALWAYS: Final = re.compile(r"-(?:chat|codex|pro|search)\b")
+
+_THINKS_NOT: Final = re.compile(r"(?:ft:)?(?:gpt-[34]|chatgpt-|gpt-5(?:\.\d+)?-chat)")
+"""Chat models of 5.1 and later think, but none lets itself be told how hard: they accept `medium` alone."""
+_KNOWS_XHIGH: Final = (5, 2)
+_KNOWS_MAX: Final = (5, 6)
+Highest = Literal["", "high", "xhigh", "max"]
+"""The highest effort that a model accepts; empty: it cannot be told any."""
 
 USUAL_SAMPLING: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -46,6 +53,20 @@ def sampling_refused(model: str, effort: str | None) -> frozenset[str]:
         return frozenset()
     thinks = effort != "none" if effort is not None else not _rests(model)
     return frozenset(USUAL_SAMPLING) if thinks else _NEVER
+
+
+@lru_cache(maxsize=1024)
+def highest_effort(model: str) -> Highest:
+    """By OpenAI's reference of `reasoning_effort` and its models' own pages. Of other makers' models `high`."""
+    if _THINKS_NOT.match(model):
+        return ""
+    match = _NAME.match(model)
+    if match is None or match["major"] is None:
+        return "high"
+    version = (int(match["major"]), int(match["minor"] or 0))
+    if version >= _KNOWS_MAX:
+        return "max"
+    return "xhigh" if version >= _KNOWS_XHIGH or match["rest"].startswith("-codex-max") else "high"
 
 
 @lru_cache(maxsize=1024)

@@ -23,6 +23,7 @@ from tests.support.providers.cohere import (
 )
 
 MODEL = "cohere/command-a-03-2025"
+THINKER = "cohere/command-a-reasoning-08-2025"
 PRICE = PriceOverride(
     model=MODEL,
     input_per_million_nanos=1_000_000_000,
@@ -154,10 +155,10 @@ async def test_structured_output_is_parsed(tmp_path: Path) -> None:
 
 
 async def test_thinking_goes_in_and_out(tmp_path: Path) -> None:
-    async with cohere_gateway(tmp_path) as (fake, _, client):
+    async with cohere_gateway(tmp_path, models=(THINKER.partition("/")[2],)) as (fake, _, client):
         content = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Yes."}]
         fake.answer = chat_answer(message={"role": "assistant", "content": content})
-        answer = await client.chat.completions.create(model=MODEL, messages=HELLO, reasoning_effort="low")
+        answer = await client.chat.completions.create(model=THINKER, messages=HELLO, reasoning_effort="low")
         said = answer.choices[0].message
         again: Any = {
             "role": "assistant",
@@ -165,7 +166,7 @@ async def test_thinking_goes_in_and_out(tmp_path: Path) -> None:
             "reasoning_content": (said.model_extra or {})["reasoning_content"],
         }
         await client.chat.completions.create(
-            model=MODEL, messages=[*HELLO, again, *HELLO], reasoning_effort="none"
+            model=THINKER, messages=[*HELLO, again, *HELLO], reasoning_effort="none"
         )
 
         assert fake.requests[0]["thinking"] == {"type": "enabled", "token_budget": 1024}

@@ -145,8 +145,7 @@ async def test_claude_on_vertex_is_counted_as_anthropics_client_asks(stage: Stag
 
     await stage.counted_for_nothing()
     assert fake.paths[0] == fake.paths[1]
-    said = [{"role": "user", "content": [{"type": "text", "text": SHORT[0]["content"]}]}]
-    assert fake.bodies[1] == fake.bodies[0] | {"messages": said}
+    assert fake.bodies[1] == fake.bodies[0]
 
 
 async def test_claude_on_vertex_is_counted_with_all_that_it_would_be_asked(stage: Stage) -> None:
@@ -231,13 +230,50 @@ async def test_errors_of_the_count_are_told_in_anthropics_shape(stage: Stage, mo
     assert answer.content  # the limit was the counter's own
 
 
-async def test_what_could_not_be_asked_is_not_counted(stage: Stage) -> None:
-    """Nor is a count sent that the chat would be refused for; the client's own words name the field."""
-    wrong: Any = [{"role": "user", "content": [{"type": "search_result", "source": "x"}]}]
-    with pytest.raises(anthropic.BadRequestError, match=r"messages\[0\]"):
-        await stage.count(f"gemini/{GEMINI}", messages=wrong)
+OF_CLAUDES_OWN: Final[dict[str, Any]] = {
+    "messages": [
+        {
+            "role": "user",
+            "content": [{"type": "document", "source": {"type": "file", "file_id": "file_011"}}],
+        }
+    ],
+    "tools": [
+        {"type": "bash_20250124", "name": "bash"},
+        {"type": "web_search_20250305", "name": "web_search", "max_uses": 3},
+        {
+            "name": "look",
+            "strict": True,
+            "input_schema": {"type": "object", "properties": {"anything": {}}, "additionalProperties": False},
+        },
+    ],
+    "mcp_servers": [{"type": "url", "name": "notes", "url": "https://example.org/mcp"}],
+}
+BETAS: Final = ["files-api-2025-04-14", "mcp-client-2025-11-20"]
 
-    assert stage.google("gemini").bodies == []
+
+async def test_claude_on_vertex_is_counted_with_what_is_its_own(stage: Stage) -> None:
+    """The fake judges by the SDK's types, which know neither a container nor a limit on the answer in a count."""
+    extra = {"container": "container_011", "max_tokens": 9, "speed": "fast"}
+
+    counted = await stage.client.beta.messages.count_tokens(
+        model=f"vertex/{VERTEX_CLAUDE}", betas=BETAS, extra_body=extra, **OF_CLAUDES_OWN
+    )
+
+    assert counted.input_tokens == CLAUDES_COUNT
+    (asked,) = stage.google("vertex").bodies
+    assert asked.pop("anthropic_beta") == [*BETAS, "token-counting-2024-11-01"]  # the client's own
+    assert asked.pop("anthropic_version")
+    assert asked == {"model": VERTEX_CLAUDE, "speed": "fast", **OF_CLAUDES_OWN}
+    await stage.counted_for_nothing()
+
+
+@pytest.mark.parametrize("model", [f"gemini/{GEMINI}", f"bedrock/{CLAUDE}", f"vertex/{GEMINI}"])
+async def test_what_could_not_be_asked_is_estimated(stage: Stage, model: str) -> None:
+    """Nobody is called for it: the chat would be refused, but a count need not be."""
+    assert 0 < await stage.count(model, extra_body=OF_CLAUDES_OWN) < 1000
+
+    assert [house.fake.received() for house in stage.houses.values()] == [[], [], []]
+    await stage.counted_for_nothing()
 
 
 async def test_an_answer_that_is_no_count_is_an_error(stage: Stage) -> None:

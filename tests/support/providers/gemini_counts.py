@@ -3,11 +3,14 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from anthropic._constants import ANTHROPIC_API_VERSION
 from anthropic.types import MessageTokensCount
+from anthropic.types.beta.message_count_tokens_params import MessageCountTokensParams as WithBetas
+from anthropic.types.message_count_tokens_params import MessageCountTokensParams
 from google.genai import types
 
 from tests.support.providers import anthropic
+from tests.support.providers.sdk_types import refuse
+from tests.support.providers.vertex_claude import VERSIONS
 
 Document = dict[str, Any]
 CLAUDES_COUNTER: Final = "count-tokens"
@@ -59,10 +62,11 @@ def claudes_count(body: Document, path: str, without: Collection[str]) -> tuple[
         error = {"code": 404, "message": "Requested entity was not found.", "status": "NOT_FOUND"}
         return 404, {"error": error}
     asked = dict(body)
-    if asked.pop("anthropic_version", None) != ANTHROPIC_API_VERSION:
+    if asked.pop("anthropic_version", None) not in VERSIONS:
         return 400, anthropic.error("invalid_request_error", "anthropic_version: Field required")
+    by_betas = asked.pop("anthropic_beta", None) is not None
     try:
-        anthropic.judged("/count_tokens", asked)
+        refuse(WithBetas if by_betas else MessageCountTokensParams, asked)
     except ValueError as wrong:
         return 400, anthropic.error("invalid_request_error", str(wrong))
     if "@default" in asked["model"] or asked["model"].startswith("claude-3-"):

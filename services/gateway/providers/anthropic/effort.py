@@ -30,11 +30,6 @@ def is_less(accepted: str, effort: str) -> bool:
     return accepted != effort and effort != "minimal"
 
 
-def effort_of(budget: int) -> str:
-    """The effort that stands for about as much as a budget, for models that take none."""
-    return next((name for name in ("low", "medium") if budget <= _BUDGETS[name]), "high")
-
-
 def accepted_effort(effort: str, traits: Traits, *, thinks: bool) -> str:
     """The nearest that the model knows, in the words of `output_config.effort`. The highest are for one that `thinks`."""
     if effort in ("xhigh", "max") and not thinks:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.gateway.providers.anthropic.tool_loop import LoopTurn, lacks_thoughts
+from services.gateway.providers.anthropic.tool_loop import LoopTurn, lacks_thoughts, loop_turn
 from services.gateway.providers.body import JsonBody
 from services.gateway.providers.chat.memory import MARK
 
@@ -17,7 +17,6 @@ _raw_turns: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _object: Final = msgspec.json.Decoder(dict[str, Any])
 _FOREIGN: Final = re.compile(rb'"signature"\s*:\s*""|"' + re.escape(MARK.encode()))
 _RESULT: Final = re.compile(rb'"type"\s*:\s*"tool_result"')
-_THOUGHTS: Final = ("thinking", "redacted_thinking")
 _CONTEXT: Final = "context_management"
 _CLEARS_THOUGHTS: Final = "clear_thinking"
 """Begins the name of an edit that may only be asked for together with thinking."""
@@ -82,23 +81,9 @@ def _backwards(messages: bytes) -> Iterator[LoopTurn]:
     """The turns from the last one on, each decoded when it is asked for; none where they are no turns."""
     try:
         for raw in reversed(_raw_turns.decode(messages)):
-            yield _loop_turn(_object.decode(raw))
+            yield loop_turn(_object.decode(raw))
     except msgspec.DecodeError:
         return  # Anthropic says best what is wrong with them
-
-
-def _loop_turn(turn: dict[str, Any]) -> LoopTurn:
-    content = turn.get("content")
-    types = (
-        [block.get("type") for block in content if isinstance(block, dict)]
-        if isinstance(content, list)
-        else []
-    )
-    return LoopTurn(
-        of_user=turn.get("role") != "assistant",
-        answers="tool_result" in types,
-        thought=bool(types) and types[0] in _THOUGHTS,
-    )
 
 
 def _stop_thinking(body: JsonBody, result: NativeRequest) -> None:

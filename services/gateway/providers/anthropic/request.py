@@ -15,11 +15,12 @@ from services.gateway.providers.anthropic.effort import (
     MIN_BUDGET,
     accepted_effort,
     budget_of,
-    effort_of,
     is_less,
 )
 from services.gateway.providers.anthropic.models import Traits, traits_of
 from services.gateway.providers.anthropic.schema import is_closed, refuse_too_deep, strict_schema
+from services.gateway.providers.anthropic.tool_loop import lacks_thoughts, loop_turn
+from services.gateway.providers.chat.effort import effort_of_budget
 from services.gateway.providers.chat.images import Fetched
 from services.gateway.providers.chat.policy import CHANGES_MEANING, Fit, Policy, fit
 from services.gateway.providers.chat.request import (
@@ -182,7 +183,7 @@ def _thinking(chat: ChatRequest, traits: Traits, fields: dict[str, Any], adapted
         adapted.drop(asked)
     elif traits.adaptive:
         _adaptive(chat, traits, budget, fields, adapted, asked)
-    elif _forces_tool(fields) or _thoughts_are_missing(fields["messages"]):
+    elif _forces_tool(fields) or lacks_thoughts(map(loop_turn, reversed(fields["messages"]))):
         adapted.drop(asked)
     elif budget is None and not traits.schemas and isinstance(chat.response_format, JsonSchemaFormat):
         adapted.drop(asked)  # a tool will be forced
@@ -193,14 +194,6 @@ def _thinking(chat: ChatRequest, traits: Traits, fields: dict[str, Any], adapted
 def _forces_tool(fields: dict[str, Any]) -> bool:
     """Then these models cannot think: the call is what the client cannot do without."""
     return fields.get("tool_choice", {}).get("type") in ("any", "tool")
-
-
-def _thoughts_are_missing(turns: list[Block]) -> bool:
-    """Results are given to a call whose turn lacks the signed thoughts that it must begin with to think on."""
-    if len(turns) < 2 or turns[-1]["role"] != "user" or turns[-2]["role"] != "assistant":
-        return False
-    results = any(block["type"] == "tool_result" for block in turns[-1]["content"])
-    return results and turns[-2]["content"][0]["type"] not in ("thinking", "redacted_thinking")
 
 
 def _adaptive(
@@ -221,7 +214,7 @@ def _adaptive(
             adapted.drop(asked)
     elif budget is not None and budget > 0:
         # These models take no budget of tokens; the effort that stands for about as much is said instead.
-        fields["output_config"] = {"effort": effort_of(budget)}
+        fields["output_config"] = {"effort": effort_of_budget(budget)}
         adapted.drop(f"{asked}.budget_tokens" if asked == "thinking" else f"{asked}.max_tokens")
 
 

@@ -4,8 +4,11 @@ Anthropic takes the turns of a loop for one turn of the assistant's, and with `t
 thoughts that it has signed (platform.claude.com, "Extended thinking with tool use").
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
+
+_THOUGHTS: Final = ("thinking", "redacted_thinking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,21 @@ class LoopTurn:
     """It gives the result of a call."""
     thought: bool = False
     """It begins with thoughts of Claude's own."""
+
+
+def loop_turn(turn: Mapping[str, Any]) -> LoopTurn:
+    """Of a turn of Anthropic's Messages API, which need not be a good one."""
+    content = turn.get("content")
+    types = (
+        [block.get("type") for block in content if isinstance(block, dict)]
+        if isinstance(content, list)
+        else []
+    )
+    return LoopTurn(
+        of_user=turn.get("role") != "assistant",
+        answers="tool_result" in types,
+        thought=bool(types) and types[0] in _THOUGHTS,
+    )
 
 
 def lacks_thoughts(backwards: Iterable[LoopTurn]) -> bool:

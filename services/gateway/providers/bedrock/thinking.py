@@ -7,7 +7,6 @@ from services.gateway.providers.anthropic.effort import (
     MIN_BUDGET,
     accepted_effort,
     budget_of,
-    effort_of,
     is_less,
 )
 from services.gateway.providers.anthropic.models import Traits, traits_of
@@ -77,7 +76,7 @@ def adaptive_effort(chat: ChatRequest, family: Family, model: str, fit: Fit, *, 
     effort, budget = chat.effort, chat.thinking_budget
     if effort is None:
         # These models take no budget of tokens; the effort that stands for about as much is said instead.
-        return effort_of(budget) if thinks and budget is not None and budget > 0 else ""
+        return effort_of_budget(budget) if thinks and budget is not None and budget > 0 else ""
     accepted = accepted_effort(effort, traits, thinks=thinks)
     if is_less(accepted, effort):
         _drop(chat, fit)

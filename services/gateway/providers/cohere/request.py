@@ -1,5 +1,6 @@
 """A chat of OpenAI's format as Cohere's v2 API takes it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -40,6 +41,10 @@ _POLICY: Final = Policy(
 )  # fmt: skip
 _BUDGETS: Final[Mapping[str, int]] = {"minimal": 512, "low": 1024, "medium": 4096}
 """Tokens to think with; more than medium is left to Cohere."""
+_THINKS_NOT: Final = re.compile(
+    r"command(?:-(?:light|nightly|r|r-plus|r7b|a-03|a-vision|a-translate)\b.*)?$|.*\baya\b"
+)
+"""Models that have no `thinking`, by the list of Cohere's models; a fine-tuned one's name says nothing."""
 _P_RANGE: Final = (0.01, 0.99)
 _PENALTY_RANGE: Final = (0.0, 1.0)
 
@@ -51,7 +56,7 @@ def chat_body(body: JsonBody, model: str) -> tuple[bytes, tuple[str, ...]]:
     fields: Json = {"model": model, "messages": _messages(chat, fitted), "stream": body.stream}
     fields |= _sampling(chat, fitted)
     fields |= _tools(chat)
-    fields |= _thinking(chat)
+    fields |= _thinking(chat, model, fitted)
     if isinstance(chat.response_format, JsonObjectFormat):
         fields["response_format"] = {"type": "json_object"}
     elif isinstance(chat.response_format, JsonSchemaFormat):
@@ -95,11 +100,17 @@ def _within(name: str, value: float | None, bounds: tuple[float, float], fitted:
     return nearest
 
 
-def _thinking(chat: ChatRequest) -> Json:
+def _thinking(chat: ChatRequest, model: str, fitted: Fit) -> Json:
     budget, effort = chat.thinking_budget, chat.effort
     if budget is None and effort is None:
         return {}
-    if budget == 0 or (budget is None and effort == "none"):
+    is_off = budget == 0 or (budget is None and effort == "none")
+    if _THINKS_NOT.match(model):
+        for name in ("reasoning_effort", "reasoning", "thinking"):
+            if name in chat.names and not is_off:
+                fitted.drop(name)
+        return {}
+    if is_off:
         return {"thinking": {"type": "disabled"}}
     if budget is None:
         budget = _BUDGETS.get(effort or "", -1)

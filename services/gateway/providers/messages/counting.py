@@ -78,18 +78,24 @@ class EstimateAdapter:
 
 
 class CountAdapter(InboundAdapter):
-    """See InboundAdapter. Asks the provider to count what it would be sent, and estimates where it does not count."""
+    """See InboundAdapter. Asks the provider to count what it would be sent, and estimates where it does not count, or
+    would not be sent this at all: a count refuses nothing that only the chat must."""
 
     def __init__(self, counter: CountsTokens, body: JsonBody) -> None:
         super().__init__(counter, COUNT, body)
         self._counter = counter
 
-    def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
-        chat = self._chat()
+    def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
         try:
-            question = self._counter.count_request(target, chat)
-        except BadRequest as error:
-            raise self._in_own_words(error) from error
+            return super().needs_bytes(operation, body)
+        except BadRequest:
+            return ()  # it will be estimated
+
+    def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
+        try:
+            question = self._counter.count_request(target, self._chat())
+        except BadRequest:
+            question = None
         if question is None:
             return _estimated(target, body)
         converse = _or_estimated(self._counter, target, body)
@@ -104,6 +110,17 @@ class CountAdapter(InboundAdapter):
             return _told(_counted(self._counter.read_count(answer)))
         except UpstreamError as error:
             return failed_answer(answer, error)
+
+
+class NativeCountAdapter(CountAdapter):
+    """See CountAdapter. Of a model that is asked in Anthropic's own format: the question is built from it, too."""
+
+    def needs_bytes(self, operation: Operation, body: ParsedBody) -> tuple[str, ...]:
+        return self._counter.needs_bytes(operation, body)
+
+    def build(self, operation: Operation, target: Target, body: ParsedBody) -> Prepared:
+        question = self._counter.build(operation, target, body)
+        return msgspec.structs.replace(question, converse=_or_estimated(self._counter, target, body))
 
 
 def _estimated(target: Target, body: ParsedBody) -> Prepared:

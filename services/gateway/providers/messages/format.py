@@ -1,5 +1,6 @@
 """Anthropic's Messages API as a client format: see Inbound."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -11,7 +12,7 @@ from services.gateway.providers.body import JsonBody
 from services.gateway.providers.inbound import ChunkTranslator
 from services.gateway.providers.messages.answer import MessageWriter, message_of
 from services.gateway.providers.messages.request import as_chat, left_out
-from services.gateway.providers.messages.thinking import EFFORT, Way
+from services.gateway.providers.messages.thinking import EFFORT, USUAL_WAY, Way
 from services.gateway.providers.usage import Usage
 
 
@@ -30,7 +31,13 @@ class MessagesFormat:
         }
     )
 
-    def __init__(self, way: Way = "thinking") -> None:
+    own_places: tuple[tuple[re.Pattern[str], str], ...] = (
+        (re.compile(r"tools\[(\d+)\]\.function\.parameters\b"), r"tools[\1].input_schema"),
+        (re.compile(r"tools\[(\d+)\]\.function\b"), r"tools[\1]"),
+        (re.compile(r"response_format\.json_schema\.schema\b"), "output_config.format.schema"),
+    )
+
+    def __init__(self, way: Way = USUAL_WAY) -> None:
         self._way = way
 
     def to_chat(self, body: JsonBody) -> JsonBody:

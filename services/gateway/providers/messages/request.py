@@ -9,7 +9,7 @@ import msgspec
 from services.gateway.providers.body import JsonBody, parse_json
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.messages.conversation import chat_messages, marked
-from services.gateway.providers.messages.thinking import Way, thinking_fields
+from services.gateway.providers.messages.thinking import USUAL_WAY, Way, thinking_fields
 from services.gateway.providers.messages.wire import (
     TRACES,
     Json,
@@ -64,10 +64,10 @@ def read_messages(body: JsonBody, *, counting: bool = False) -> MessagesRequest:
     return asked
 
 
-def as_chat(body: JsonBody, way: Way = "thinking", *, counting: bool = False) -> JsonBody:
+def as_chat(body: JsonBody, way: Way = USUAL_WAY, *, counting: bool = False) -> JsonBody:
     """The same request as a chat completion. Raises BadRequest naming the field.
 
-    `way`: how thinking is spoken of. `counting`: see `read_messages`.
+    `way`: how thinking is spoken of, and what else is known. `counting`: see `read_messages`.
     """
     asked = read_messages(body, counting=counting)
     chat: Json = {"model": asked.model, "messages": chat_messages(asked)}
@@ -77,7 +77,7 @@ def as_chat(body: JsonBody, way: Way = "thinking", *, counting: bool = False) ->
         ("max_tokens", asked.max_tokens),
         ("temperature", asked.temperature),
         ("top_p", asked.top_p),
-        ("top_k", asked.top_k),
+        ("top_k", asked.top_k if way.top_k else None),
         ("stop", asked.stop_sequences or None),
         ("user", asked.metadata.user_id if asked.metadata is not None else None),
     ):
@@ -92,9 +92,11 @@ def as_chat(body: JsonBody, way: Way = "thinking", *, counting: bool = False) ->
     return parse_json(msgspec.json.encode(chat))
 
 
-def left_out(body: JsonBody, way: Way = "thinking") -> tuple[str, ...]:
+def left_out(body: JsonBody, way: Way = USUAL_WAY) -> tuple[str, ...]:
     """What of a request that `as_chat` takes is not in the chat."""
     names = {name for name in body.names - _TRANSLATED if body.raw(name) is not None}
+    if not way.top_k and body.raw("top_k") is not None:
+        names.add("top_k")
     thinking, config = body.raw("thinking"), body.raw("output_config")
     if thinking is not None or config is not None:
         asked = _thinking.decode(thinking) if thinking is not None else None

@@ -1,19 +1,32 @@
 """How hard a client of Anthropic's wants a model to think, in the words of a chat."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from services.gateway.providers.chat.effort import effort_of_budget
 from services.gateway.providers.messages.wire import Thinking
+from services.gateway.providers.reasoning_models import Highest
 
 Json = dict[str, Any]
-Way = Literal["thinking", "reasoning", "effort"]
-"""The words that a server knows: Anthropic's object as well, OpenRouter's object, or OpenAI's efforts alone."""
+Words = Literal["thinking", "reasoning", "effort"]
+"""That a server knows: Anthropic's object as well, OpenRouter's object, or OpenAI's efforts alone."""
+
+
+class Way(NamedTuple):
+    """How a server is told what Anthropic's clients say."""
+
+    words: Words = "thinking"
+    highest: Highest = "high"
+    """Of the efforts, where they are all that it knows. Elsewhere the dialect finds the nearest."""
+    top_k: bool = True
+    """It knows this as well."""
+
+
+USUAL_WAY: Final = Way()
 
 EFFORT: Final = "output_config.effort"
 _THINKING: Final = "thinking"
 _BUDGET: Final = "thinking.budget_tokens"
-_USUAL: Final = {"xhigh": "high", "max": "high"}
-"""What servers of which nothing is known need not have, and the nearest that they do."""
+_EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 
 
 def thinking_fields(asked: Thinking | None, effort: str | None, way: Way) -> tuple[Json, tuple[str, ...]]:
@@ -25,17 +38,17 @@ def thinking_fields(asked: Thinking | None, effort: str | None, way: Way) -> tup
     if asked is not None and asked.type == "disabled":
         if effort is not None:
             lost.append(EFFORT)  # elsewhere it is an effort to think
-        if way == "effort":
+        if way.words == "effort":
             lost.append(_THINKING)
-        return _OFF[way], tuple(lost)
-    if way == "effort":
-        return _as_effort(asked, effort, lost), tuple(lost)
-    if way == "reasoning":
+        return _OFF[way.words], tuple(lost)
+    if way.words == "effort":
+        return _as_effort(asked, effort, way.highest, lost), tuple(lost)
+    if way.words == "reasoning":
         return _as_reasoning(asked, effort, lost), tuple(lost)
     return _as_thinking(asked, effort), tuple(lost)
 
 
-_OFF: Final[dict[Way, Json]] = {
+_OFF: Final[dict[Words, Json]] = {
     "thinking": {"thinking": {"type": "disabled"}},
     "reasoning": {"reasoning": {"enabled": False}},
     "effort": {},
@@ -73,13 +86,17 @@ def _as_reasoning(asked: Thinking | None, effort: str | None, lost: list[str]) -
     return {"reasoning": reasoning} if reasoning else {}
 
 
-def _as_effort(asked: Thinking | None, effort: str | None, lost: list[str]) -> Json:
+def _as_effort(asked: Thinking | None, effort: str | None, highest: Highest, lost: list[str]) -> Json:
+    if not highest:
+        lost += [name for name, said in ((EFFORT, effort), (_THINKING, asked)) if said is not None]
+        return {}
     if effort is not None:
-        if effort in _USUAL:
+        nearest = min(effort, highest, key=_EFFORTS.index)
+        if nearest != effort:
             lost.append(EFFORT)
         if asked is not None and asked.type == "enabled":
             lost.append(_BUDGET)
-        return {"reasoning_effort": _USUAL.get(effort, effort)}
+        return {"reasoning_effort": nearest}
     if asked is not None and asked.type == "enabled":
         return {"reasoning_effort": effort_of_budget(asked.budget_tokens or 0)}
     if asked is not None:

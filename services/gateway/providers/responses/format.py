@@ -1,5 +1,6 @@
 """OpenAI's Responses format for models of any provider."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -30,6 +31,12 @@ class ResponsesFormat:
             "response_format": "text.format",
             "verbosity": "text.verbosity",
         }
+    )
+
+    own_places: tuple[tuple[re.Pattern[str], str], ...] = (
+        (re.compile(r"tools\[(\d+)\]\.function\.parameters\b"), r"tools[\1].parameters"),
+        (re.compile(r"tools\[(\d+)\]\.function\b"), r"tools[\1]"),
+        (re.compile(r"response_format\.json_schema\.schema\b"), "text.format.schema"),
     )
 
     def __init__(self, *, pictures_in_results: bool = False) -> None:

@@ -44,7 +44,12 @@ from services.gateway.providers.rerank import TAKEN as RANKING_TAKEN
 from services.gateway.providers.several import prepared
 from services.gateway.providers.token_client import with_token
 from services.gateway.providers.vertex.claude import chat_of_claude, native_of_claude
-from services.gateway.providers.vertex.counting import cannot_count, count_question, read_count
+from services.gateway.providers.vertex.counting import (
+    cannot_count,
+    count_question,
+    native_question,
+    read_count,
+)
 from services.gateway.providers.vertex.location import Place, place_of, root_of
 from services.gateway.providers.vertex.models import PUBLISHERS, following_url, list_path, read_models
 from services.gateway.providers.vertex.ranking import ranking_body, ranking_url, read_ranking
@@ -53,8 +58,9 @@ from services.gateway.upstream.port import UpstreamRequest
 
 _ACCESS_TOKEN: Final = "ya29."
 _CHATS: Final = frozenset({Operation.CHAT})
-_CLAUDES: Final = _CHATS | {Operation.MESSAGES}
-"""What streams, and what Claude answers."""
+_STREAMED: Final = _CHATS | {Operation.MESSAGES}
+_CLAUDES: Final = _STREAMED | {Operation.COUNT_TOKENS}
+"""What Claude answers."""
 _Built = tuple[str, list[bytes], tuple[str, ...]]
 """Address, a body for each call, and what was left out."""
 
@@ -70,7 +76,7 @@ class VertexAdapter:
         place = place_of(target, by_api_key=_is_api_key(target.secret))
         url, bodies, dropped = _built(operation, place, target, body)
         request = UpstreamRequest("POST", url, _headers(target), bodies[0], target.timeouts)
-        streams = body.stream and operation in _CLAUDES
+        streams = body.stream and operation in _STREAMED
         return msgspec.structs.replace(
             prepared(_authorised(request, target.secret), bodies, dropped), streams=streams
         )
@@ -177,6 +183,9 @@ def _embeddings(place: Place, body: JsonBody) -> _Built:
 
 
 def _claude(operation: Operation, place: Place, target: Target, body: JsonBody) -> _Built:
+    if operation is Operation.COUNT_TOKENS:
+        url, data, dropped = native_question(place, target, body)
+        return url, [data], dropped
     if operation is Operation.MESSAGES:
         data, dropped = native_of_claude(target, body)
     else:

@@ -21,6 +21,13 @@ _VERSION: Final = "anthropic_version"
 _BETAS: Final = "anthropic_beta"
 _OLDER_VERSIONS: Final = {"2023-06-01": "vertex-2023-10-16"}
 """What a version of Anthropic's is called here; newer ones have one name everywhere."""
+COUNTED: Final = frozenset(
+    {"messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "speed"}
+)
+"""Fields of a request that its count depends on, for any model."""
+_COUNTED_BY_BETAS: Final = frozenset({"compaction", "context_management", "mcp_servers"})
+_OF_THE_ANSWER: Final = frozenset({"model", "max_tokens", "stream"})
+"""What clients send with any request; nothing is lost without it."""
 _names: Final = msgspec.json.Decoder(list[str])
 
 
@@ -41,14 +48,36 @@ def native_of_claude(target: Target, body: JsonBody) -> Built:
     Raises BadRequest when its betas are no list of names.
     """
     native = native_request(body)
-    changes = dict(native.changes)
+    betas = (*_own_betas(body), *_asked_betas(target))
+    changes = _versioned(target, body, dict(native.changes), betas)
+    return body.with_changes(changes, native.drop | {"model"}), native.dropped
+
+
+def native_count_of_claude(target: Target, body: JsonBody, model: str) -> Built:
+    """The question how many tokens such a request has: of its fields those that are counted, and the model's name.
+
+    Raises BadRequest when its betas are no list of names.
+    """
+    native = native_request(body)
+    betas = (*_own_betas(body), *_asked_betas(target))
+    counted = COUNTED | (_COUNTED_BY_BETAS if betas else frozenset())
+    uncounted = body.names - counted - {_VERSION, _BETAS}
+    changes = _versioned(target, body, {**native.changes, "model": body.encoded(model)}, betas)
+    left_out = {name for name in uncounted - _OF_THE_ANSWER - native.drop if body.raw(name) is not None}
+    dropped = tuple(sorted(left_out.union(native.dropped)))
+    return body.with_changes(changes, native.drop | (uncounted - {"model"})), dropped
+
+
+def _versioned(
+    target: Target, body: JsonBody, changes: dict[str, bytes], betas: tuple[str, ...]
+) -> dict[str, bytes]:
+    """With the version and the betas."""
     if body.raw(_VERSION) is None:
         said = target.passed_headers.get("anthropic-version") or API_VERSION
         changes[_VERSION] = body.encoded(_OLDER_VERSIONS.get(said, said))
-    betas = tuple(dict.fromkeys((*_own_betas(body), *_asked_betas(target))))
     if betas:
-        changes[_BETAS] = msgspec.json.encode(betas)
-    return body.with_changes(changes, native.drop | {"model"}), native.dropped
+        changes[_BETAS] = msgspec.json.encode(tuple(dict.fromkeys(betas)))
+    return changes
 
 
 def _asked_betas(target: Target) -> tuple[str, ...]:

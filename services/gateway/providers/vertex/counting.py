@@ -13,13 +13,11 @@ from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.gemini.counting import METHOD, not_counted, read_total, vertex_count_body
 from services.gateway.providers.gemini.request import chat_body
 from services.gateway.providers.port import Target
+from services.gateway.providers.vertex.claude import COUNTED, native_count_of_claude
 from services.gateway.providers.vertex.location import Place, publisher_of
 
 CLAUDES_COUNTER: Final = "count-tokens"
 """Stands where the model does in the address; the model itself is named in the body."""
-_CLAUDE_FIELDS: Final[tuple[str, ...]] = (
-    "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control",
-)  # fmt: skip
 _NOT_COUNTED: Final = "is not supported for token counting"
 _UNNAMED_VERSION: Final = "@default"
 """The counter does not know a model by this, which is the same as saying none."""
@@ -42,10 +40,23 @@ def count_question(
     if place.publisher != "anthropic":
         return None
     said = messages_body(read_chat(chat), place.model, target.fetched)
-    fields = {name: said.fields[name] for name in _CLAUDE_FIELDS if name in said.fields}
-    model = place.model.removesuffix(_UNNAMED_VERSION)
-    body: dict[str, Any] = {"anthropic_version": API_VERSION, "model": model, **fields}
-    return replace(place, model=CLAUDES_COUNTER).url("rawPredict"), body, said.dropped
+    fields = {name: value for name, value in said.fields.items() if name in COUNTED}
+    body: dict[str, Any] = {"anthropic_version": API_VERSION, "model": _counted_name(place), **fields}
+    return _counters_url(place), body, said.dropped
+
+
+def native_question(place: Place, target: Target, body: JsonBody) -> tuple[str, bytes, tuple[str, ...]]:
+    """See count_question. Of Claude, for a request in Anthropic's own format. Raises BadRequest."""
+    data, dropped = native_count_of_claude(target, body, _counted_name(place))
+    return _counters_url(place), data, dropped
+
+
+def _counters_url(place: Place) -> str:
+    return replace(place, model=CLAUDES_COUNTER).url("rawPredict")
+
+
+def _counted_name(place: Place) -> str:
+    return place.model.removesuffix(_UNNAMED_VERSION)
 
 
 def read_count(answer: bytes) -> int:

@@ -8,9 +8,9 @@ import pytest
 
 from services.gateway.catalogue import Route
 from services.gateway.providers.body import JsonBody
-from services.gateway.providers.errors import BadRequest, UpstreamError
+from services.gateway.providers.errors import UpstreamError
 from services.gateway.providers.inbounds import route_for, speaks
-from services.gateway.providers.messages.counting import CountAdapter, EstimateAdapter
+from services.gateway.providers.messages.counting import CountAdapter, EstimateAdapter, NativeCountAdapter
 from services.gateway.providers.operations import Operation
 from services.gateway.providers.port import CountsTokens, Target
 from services.gateway.upstream.port import UpstreamTimeouts
@@ -24,6 +24,9 @@ from tests.support.targets import json_body
 COUNT = Operation.COUNT_TOKENS
 BODY = json_body('{"model":"m","messages":[{"role":"user","content":"Hello"}]}')
 OPUS = "claude-opus-5"
+HTTP_IMAGE = {"type": "image", "source": {"type": "url", "url": "http://example.org/a.png"}}
+NOBODY: Any = object()
+"""A client that cannot send anything."""
 
 
 def counter(kind: str) -> CountsTokens:
@@ -32,11 +35,20 @@ def counter(kind: str) -> CountsTokens:
     return adapter
 
 
-def routed(kind: str, body: JsonBody = BODY) -> Any:
+def routed(
+    kind: str, body: JsonBody = BODY, *, model: str = "m", options: dict[str, str] | None = None
+) -> Any:
     """The adapter that a count goes through."""
-    provider = Provider(name=kind, type=kind, base_url=PROVIDER_TYPES[kind].base_url or "http://x/v1")
+    base_url = PROVIDER_TYPES[kind].base_url or "http://x/v1"
+    provider = Provider(name=kind, type=kind, base_url=base_url, options=options or {})
     route = Route(
-        f"{kind}/m", "m", provider, PROVIDER_TYPES[kind], adapter_of(kind), UpstreamTimeouts(), PriceBook()
+        f"{kind}/{model}",
+        model,
+        provider,
+        PROVIDER_TYPES[kind],
+        adapter_of(kind),
+        UpstreamTimeouts(),
+        PriceBook(),
     )
     return route_for(route, COUNT, body).adapter
 
@@ -195,13 +207,28 @@ def test_an_error_with_a_good_status_is_told() -> None:
     assert error is not None and (error.status, error.message) == (503, "overloaded")
 
 
-def test_what_the_provider_cannot_be_asked_is_told_in_the_clients_words() -> None:
-    picture = {"type": "image", "source": {"type": "url", "url": "http://example.org/a.png"}}
-    body = json_body(json.dumps({"model": "m", "messages": [{"role": "user", "content": [picture]}]}))
-    with pytest.raises(BadRequest) as caught:
-        CountAdapter(counter("vertex"), body).build(COUNT, target_of("vertex", OPUS), body)
+@pytest.mark.parametrize("kind", ["gemini", "vertex", "bedrock"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": [HTTP_IMAGE]}]},
+        {"container": "c_1"},
+        {"mcp_servers": [{"type": "url", "name": "n", "url": "https://example.org"}]},
+        {"tools": [{"type": "bash_20250124", "name": "bash"}]},
+    ],
+)
+async def test_what_the_provider_cannot_be_asked_is_estimated(kind: str, fields: dict[str, Any]) -> None:
+    asked = {"model": "m", "messages": [{"role": "user", "content": "Hello there"}], **fields}
+    body = json_body(json.dumps(asked))
+    adapter = CountAdapter(counter(kind), body)
 
-    assert caught.value.param == "messages"
+    assert adapter.needs_bytes(COUNT, body) == ()
+    prepared = adapter.build(COUNT, target_of(kind), body)
+
+    assert prepared.converse is not None
+    response = await prepared.converse(NOBODY, prepared.request)
+    read = adapter.read_answer(COUNT, body, response.headers, await response.read(1000))
+    assert msgspec.json.decode(read.body)["input_tokens"] > 0
 
 
 def test_what_is_left_out_of_a_count_is_told() -> None:
@@ -213,3 +240,34 @@ def test_what_is_left_out_of_a_count_is_told() -> None:
 
     assert prepared.dropped == ("speed",)
     assert not prepared.streams
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "native"),
+    [
+        (OPUS, {}, True),
+        (OPUS, {"messages": "chat"}, False),
+        ("gemini-3-pro", {}, False),
+        ("mistral-medium-3", {}, False),
+    ],
+)
+def test_a_count_goes_the_way_of_the_message(model: str, options: dict[str, str], native: bool) -> None:
+    assert isinstance(routed("vertex", model=model, options=options), NativeCountAdapter) is native
+
+
+def test_a_count_of_claudes_tells_what_it_is_without() -> None:
+    asked = {
+        "model": "m",
+        "max_tokens": 9,
+        "messages": [],
+        "container": "c_1",
+        "temperature": None,
+        "mcp_servers": [],
+    }
+    body = json_body(json.dumps(asked))
+
+    prepared = NativeCountAdapter(counter("vertex"), body).build(COUNT, target_of("vertex", OPUS), body)
+
+    assert prepared.dropped == ("container", "mcp_servers")
+    assert isinstance(prepared.request.body, bytes)
+    assert json.loads(prepared.request.body).keys() == {"model", "messages", "anthropic_version"}

@@ -5,16 +5,21 @@ from typing import Any
 
 import pytest
 
+from services.gateway.catalogue import Route
 from services.gateway.errors import ClientError
 from services.gateway.providers.anthropic.adapter import AnthropicAdapter
 from services.gateway.providers.chat.memory import Memory, sealed
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.inbound import InboundAdapter
-from services.gateway.providers.inbounds import INBOUNDS, errors_of, speaks
+from services.gateway.providers.inbounds import INBOUNDS, errors_of, route_for, speaks
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.operations import Operation
+from services.gateway.upstream.port import UpstreamTimeouts
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Provider
+from shared.pricing.book import PriceBook
+from tests.support.providers.bedrock import CLAUDE
+from tests.support.providers.judges import adapter_of, target_of
 from tests.support.targets import json_body, target
 
 
@@ -155,3 +160,90 @@ def test_each_format_tells_errors_its_own_way() -> None:
     assert event.startswith(b"event: error\ndata: ")
     told = json.loads(event.partition(b"data: ")[2])
     assert (told["type"], told["code"], told["message"]) == ("error", "provider_error", "It failed.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "sent", "dropped"),
+    [
+        ("openai", "gpt-5", "high", ("output_config.effort",)),
+        ("openai", "gpt-5.6", "max", ()),
+        ("openai", "gpt-4o-mini", None, ("output_config.effort", "thinking")),
+        ("groq", "openai/gpt-oss-120b", "high", ("output_config.effort",)),
+        ("mistral", "mistral-medium-3", "high", ("output_config.effort",)),
+    ],
+)
+def test_anthropics_clients_ask_no_model_for_an_effort_that_it_does_not_know(
+    kind: str, model: str, sent: str | None, dropped: tuple[str, ...]
+) -> None:
+    asked: Any = {
+        "model": "m",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "hi"}],
+        "thinking": {"type": "adaptive"},
+        "output_config": {"effort": "max"},
+    }
+    body, to = json_body(json.dumps(asked)), target_of(kind, model)
+    route = Route(f"{kind}/m", model, to.provider, to.type, adapter_of(kind), UpstreamTimeouts(), PriceBook())
+
+    prepared = route_for(route, Operation.MESSAGES, body).adapter.build(Operation.MESSAGES, to, body)
+
+    assert isinstance(prepared.request.body, bytes)
+    fields = json.loads(prepared.request.body)
+    assert (fields.get("reasoning_effort"), prepared.dropped) == (sent, dropped)
+    assert "thinking" not in fields
+
+
+UNTYPED: Any = {"type": "object", "properties": {"a": {}}, "required": ["a"], "additionalProperties": False}
+STRICT: Any = {"name": "look", "strict": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation", "fields", "place"),
+    [
+        (
+            "bedrock",
+            Operation.MESSAGES,
+            {
+                "messages": [{"role": "user", "content": "hi"}],
+                "tools": [{"name": "a", "input_schema": {}}, {**STRICT, "input_schema": UNTYPED}],
+            },
+            "tools[1].input_schema",
+        ),
+        (
+            "anthropic",
+            Operation.MESSAGES,
+            {
+                "messages": [{"role": "user", "content": "hi"}],
+                "output_config": {"format": {"type": "json_schema", "schema": UNTYPED}},
+            },
+            "output_config.format.schema",
+        ),
+        (
+            "bedrock",
+            Operation.RESPONSES,
+            {"input": "hi", "tools": [{"type": "function", **STRICT, "parameters": UNTYPED}]},
+            "tools[0].parameters",
+        ),
+        (
+            "anthropic",
+            Operation.RESPONSES,
+            {
+                "input": "hi",
+                "text": {"format": {"type": "json_schema", "name": "a", "strict": True, "schema": UNTYPED}},
+            },
+            "text.format.schema",
+        ),
+    ],
+)
+def test_a_schema_that_is_refused_is_named_as_the_client_has_it(
+    kind: str, operation: Operation, fields: Any, place: str
+) -> None:
+    body = json_body(json.dumps({"model": "m", "max_tokens": 9, **fields}))
+    to = target_of(kind, {"bedrock": CLAUDE, "anthropic": "claude-opus-5"}[kind])
+
+    with pytest.raises(BadRequest) as caught:
+        InboundAdapter(adapter_of(kind), INBOUNDS[operation], body).build(operation, to, body)
+
+    said = f"{caught.value.param} {caught.value.message}"
+    assert said.count(place) == 2
+    assert not any(word in said for word in ("function", "json_schema", "response_format"))

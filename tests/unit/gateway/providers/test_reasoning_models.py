@@ -10,7 +10,7 @@ from services.gateway.providers.azure.adapter import AzureAdapter
 from services.gateway.providers.errors import BadRequest
 from services.gateway.providers.openai import OpenAIAdapter
 from services.gateway.providers.operations import Operation
-from services.gateway.providers.reasoning_models import is_reasoning_model
+from services.gateway.providers.reasoning_models import highest_effort, is_reasoning_model
 from tests.support.providers.openai_models import wrong_for_model
 from tests.support.targets import json_body, target
 
@@ -127,6 +127,17 @@ def test_responses_are_asked_for_likewise(
     assert (sent.keys() & chosen.keys()) == chosen.keys() - set(dropped)
 
 
+@pytest.mark.parametrize("wrong", ["high", {"effort": 5}, [], 1])
+def test_a_reasoning_that_cannot_be_read_is_for_openai_to_judge(wrong: Any) -> None:
+    body = json_body(json.dumps({"model": "m", "input": "hi", "temperature": 0.7, "reasoning": wrong}))
+
+    prepared = OpenAIAdapter().build(Operation.RESPONSES, target("openai", "gpt-5.1"), body)
+
+    assert isinstance(prepared.request.body, bytes)
+    sent = json.loads(prepared.request.body)
+    assert (sent["reasoning"], sent["temperature"], prepared.dropped) == (wrong, 0.7, ())
+
+
 def test_probabilities_in_a_response_are_refused() -> None:
     with pytest.raises(BadRequest) as refused:
         built("o3", operation=Operation.RESPONSES, input="hi", top_logprobs=2)
@@ -153,3 +164,31 @@ def test_probabilities_in_a_response_are_refused() -> None:
 )
 def test_reasoning_models_are_known_by_their_names(model: str, reasons: bool) -> None:
     assert is_reasoning_model(model) is reasons
+
+
+@pytest.mark.parametrize(
+    ("model", "highest"),
+    [
+        ("o3", "high"),
+        ("gpt-5", "high"),
+        ("gpt-5-codex", "high"),
+        ("gpt-5.1", "high"),
+        ("gpt-5.1-codex", "high"),
+        ("gpt-5.1-codex-max", "xhigh"),
+        ("gpt-5.2", "xhigh"),
+        ("gpt-5.3-codex", "xhigh"),
+        ("gpt-5.4-mini-2026-03-17", "xhigh"),
+        ("gpt-5.6-terra", "max"),
+        ("gpt-6-astra", "max"),
+        ("gpt-oss-120b", "high"),
+        ("DeepSeek-R1", "high"),
+        ("gpt-5-chat-latest", ""),
+        ("gpt-5.2-chat-latest", ""),
+        ("gpt-4o", ""),
+        ("ft:gpt-4.1-mini:acme::x", ""),
+        ("gpt-35-turbo", ""),
+        ("chatgpt-4o-latest", ""),
+    ],
+)
+def test_the_highest_effort_is_known_by_the_model(model: str, highest: str) -> None:
+    assert highest_effort(model) == highest

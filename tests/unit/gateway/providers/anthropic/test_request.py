@@ -37,6 +37,15 @@ SIGNED: Any = [
     {**CALLED[1], "reasoning_details": [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln"}]},
     UNSIGNED[-1],
 ]
+GONE_ON: Any = [
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "d", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+    },
+    {"role": "tool", "tool_call_id": "d", "content": "y"},
+]
+"""Another call in the same loop, without thoughts of its own."""
 ANSWERED: Any = [{"role": "assistant", "content": "Nice."}, {"role": "user", "content": "And?"}]
 
 
@@ -183,9 +192,11 @@ def test_the_choice_of_tools(asked: Any, said: Any) -> None:
             NEW,
             {"thinking": {"type": "enabled", "budget_tokens": 9000}},
             "adaptive",
-            {"effort": "high"},
+            {"effort": "medium"},
             ("thinking.budget_tokens",),
         ),
+        (NEW, {"reasoning": {"max_tokens": 4_095}}, "adaptive", {"effort": "low"}, ("reasoning.max_tokens",)),
+        (NEW, {"reasoning": {"max_tokens": 16_384}}, "adaptive", {"effort": "high"}, ("reasoning.max_tokens",)),
         (OLD, {"reasoning_effort": "high"}, 16_384, None, ()),
         (OLD, {"reasoning": {"max_tokens": 3000}}, 3_000, None, ()),
         (OLD, {"thinking": {"type": "enabled", "budget_tokens": -1}}, 1_024, None, ()),
@@ -208,6 +219,8 @@ def test_the_choice_of_tools(asked: Any, said: Any) -> None:
         (OLD, {"reasoning_effort": "low", "tools": [TOOL], "messages": UNSIGNED}, None, None, ("reasoning_effort",)),
         (NEW, {"reasoning_effort": "low", "tools": [TOOL], "messages": UNSIGNED}, "adaptive", {"effort": "low"}, ()),
         (OLD, {"reasoning_effort": "low", "tools": [TOOL], "messages": SIGNED}, 2_048, None, ()),
+        (OLD, {"reasoning_effort": "low", "tools": [TOOL], "messages": [*SIGNED, *GONE_ON]}, 2_048, None, ()),
+        (OLD, {"reasoning_effort": "low", "messages": [*UNSIGNED, *GONE_ON]}, None, None, ("reasoning_effort",)),
         (OLD, {"reasoning_effort": "low", "messages": [*UNSIGNED, *ANSWERED]}, 2_048, None, ()),
     ],
 )  # fmt: skip

@@ -158,3 +158,36 @@ def test_other_operations_are_not_offered() -> None:
         ADAPTER.build(Operation.IMAGES, target("cohere"), json_body('{"model":"c/m","prompt":"a"}'))
     with pytest.raises(UpstreamError):
         ADAPTER.read_models(b"[]")
+
+
+OFF: Any = {"thinking": {"type": "disabled"}}
+ADAPTIVE: Any = {"thinking": {"type": "adaptive"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "thinking", "dropped"),
+    [
+        ("command-a-reasoning-08-2025", OFF, {"type": "disabled"}, ()),
+        ("command-a-reasoning-08-2025", ADAPTIVE, {"type": "enabled"}, ()),
+        ("command-a-plus", ADAPTIVE, {"type": "enabled"}, ()),
+        ("8a5bf1e0-ft", {"reasoning_effort": "low"}, {"type": "enabled", "token_budget": 1024}, ()),
+        ("command-r-08-2024", OFF, None, ()),
+        ("command-r-plus-08-2024", {"reasoning_effort": "none"}, None, ()),
+        ("command-r7b-12-2024", ADAPTIVE, None, ("thinking",)),
+        ("command-a-03-2025", {"reasoning_effort": "max"}, None, ("reasoning_effort",)),
+        ("command-a-vision-07-2025", {"reasoning": {"effort": "low"}}, None, ("reasoning",)),
+        ("c4ai-aya-expanse-32b", ADAPTIVE, None, ("thinking",)),
+        ("command", ADAPTIVE, None, ("thinking",)),
+    ],
+)
+def test_only_models_that_think_are_told_how(
+    model: str, asked: dict[str, Any], thinking: Any, dropped: tuple[str, ...]
+) -> None:
+    body = json_body(json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}], **asked}))
+
+    prepared = ADAPTER.build(Operation.CHAT, target("cohere", model), body)
+
+    assert isinstance(prepared.request.body, bytes)
+    sent = json.loads(prepared.request.body)
+    judge("/v2/chat", sent)
+    assert (sent.get("thinking"), prepared.dropped) == (thinking, dropped)

@@ -11,27 +11,29 @@ from pydantic import TypeAdapter
 from services.gateway.providers.body import parse_json
 from services.gateway.providers.inbounds import way_of
 from services.gateway.providers.messages.format import MessagesFormat
-from services.gateway.providers.messages.thinking import Way
+from services.gateway.providers.messages.thinking import Way, Words
 from shared.catalogue.provider_types import PROVIDER_TYPES
 from shared.governance.model import Provider
 
 _THEIRS: TypeAdapter[Any] = TypeAdapter(ThinkingConfigParam)
 _CONFIG: TypeAdapter[Any] = TypeAdapter(OutputConfigParam)
 _EFFORT: TypeAdapter[Any] = TypeAdapter(ReasoningEffort)
-WAYS: tuple[Way, ...] = ("thinking", "reasoning", "effort")
 BUDGET = {"type": "enabled", "budget_tokens": 10_000}
 ADAPTIVE = {"type": "adaptive"}
 OFF = {"type": "disabled"}
 
 
-def said(way: Way, thinking: Any = None, effort: str | None = None) -> tuple[Any, tuple[str, ...]]:
+def said(way: Words | Way, thinking: Any = None, effort: str | None = None) -> tuple[Any, tuple[str, ...]]:
     """The fields of the chat that speak of thinking, and what is told to be left out."""
     fields: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     if thinking is not None:
         fields["thinking"] = _THEIRS.validate_python(thinking)
     if effort is not None:
         fields["output_config"] = _CONFIG.validate_python({"effort": effort})
-    form, body = MessagesFormat(way), parse_json(json.dumps(fields).encode())
+    form, body = (
+        MessagesFormat(way if isinstance(way, Way) else Way(way)),
+        parse_json(json.dumps(fields).encode()),
+    )
     chat = json.loads(form.to_chat(body).raw_body)
     if "reasoning_effort" in chat:
         _EFFORT.validate_python(chat["reasoning_effort"])
@@ -104,17 +106,63 @@ def test_a_server_of_which_nothing_is_known_gets_openais_words_alone(
 
 
 @pytest.mark.parametrize(
-    ("type_name", "base_url", "way"),
+    ("highest", "thinking", "effort", "told", "lost"),
     [
-        ("bedrock", "", "thinking"),
-        ("gemini", "", "thinking"),
-        ("openai", "https://api.openai.com/v1", "thinking"),
-        ("openai", "http://localhost:1234/v1", "effort"),
-        ("vllm", "http://localhost:8000/v1", "thinking"),
-        ("openrouter", "https://openrouter.ai/api/v1", "reasoning"),
-        ("replicate", "", "effort"),
+        ("max", ADAPTIVE, "max", "max", ()),
+        ("xhigh", None, "max", "xhigh", ("output_config.effort",)),
+        ("xhigh", None, "xhigh", "xhigh", ()),
+        ("high", None, "xhigh", "high", ("output_config.effort",)),
+        ("max", None, "low", "low", ()),
+        ("", ADAPTIVE, "low", None, ("output_config.effort", "thinking")),
+        ("", BUDGET, None, None, ("thinking",)),
+        ("", None, None, None, ()),
     ],
 )
-def test_each_provider_is_told_in_words_that_it_knows(type_name: str, base_url: str, way: Way) -> None:
+def test_a_model_is_told_the_nearest_effort_that_it_knows(
+    highest: Any, thinking: Any, effort: Any, told: str | None, lost: Any
+) -> None:
+    fields = {} if told is None else {"reasoning_effort": told}
+    assert said(Way("effort", highest), thinking, effort) == (fields, lost)
+
+
+OPENAI, LLAMA = "https://api.openai.com/v1", "meta/llama-4-scout-maas"
+
+
+@pytest.mark.parametrize(
+    ("type_name", "base_url", "model", "way"),
+    [
+        ("bedrock", "", "openai.gpt-oss-120b-1:0", Way()),
+        ("gemini", "", "gemini-3-pro", Way()),
+        ("openai", OPENAI, "gpt-5", Way("effort", "high")),
+        ("openai", OPENAI, "gpt-5.2", Way("effort", "xhigh")),
+        ("openai", OPENAI, "gpt-4o-mini", Way("effort", "")),
+        ("openai", "http://localhost:1234/v1", "gpt-5.6", Way("effort")),
+        ("azure", "https://acme.openai.azure.com", "gpt-4o", Way("effort", "")),
+        ("azure", "https://acme.openai.azure.com", "gpt-5.6", Way("effort", "max")),
+        ("azure", "https://acme.openai.azure.com", "claude-opus-4-6", Way()),
+        ("vllm", "http://localhost:8000/v1", "m", Way()),
+        ("openrouter", "https://openrouter.ai/api/v1", "openai/gpt-5", Way("reasoning")),
+        ("replicate", "", "openai/gpt-5", Way("effort")),
+        ("huggingface", "", "openai/gpt-oss-120b", Way("effort")),
+        ("mistral", "", "mistral-medium-3", Way("effort")),
+        ("vertex", "", "mistral-medium-3", Way("effort")),
+        ("vertex", "", LLAMA, Way("effort", top_k=False)),
+        ("vertex", "", "gemini-3-pro", Way()),
+        ("vertex", "", "claude-opus-4-6", Way()),
+    ],
+)
+def test_each_provider_is_told_in_words_that_it_knows(
+    type_name: str, base_url: str, model: str, way: Way
+) -> None:
     provider = Provider(name="p", type=type_name, base_url=base_url or PROVIDER_TYPES[type_name].base_url)
-    assert way_of(provider, PROVIDER_TYPES[type_name]) == way
+    assert way_of(provider, PROVIDER_TYPES[type_name], model) == way
+
+
+def test_a_server_that_has_no_top_k_is_not_told_one() -> None:
+    form = MessagesFormat(Way("effort", top_k=False))
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "top_k": 4}
+    body = parse_json(json.dumps(asked).encode())
+
+    assert "top_k" not in form.to_chat(body)
+    assert form.dropped(body) == ("top_k",)
+    assert MessagesFormat().to_chat(body).number("top_k") == 4
