@@ -111,23 +111,24 @@ class Admission:
         if price is None or route is None or exchange.operation in FREE:
             return 0, 0
         picture = exchange.picture if route is exchange.route else _UNHEARD_OF
+        tier = _requested_tier(body)
         if exchange.operation in _COMPLETING:
             stated, n = body.max_tokens, body.n
             expected = self._estimates.expected(exchange.key.id, route.name, stated)
-            nanos = _cost(price, body, msgspec.structs.replace(prompt, completion=expected * n), picture)
-            if stated is None or stated <= expected:
+            nanos = _cost(price, tier, msgspec.structs.replace(prompt, completion=expected * n), picture)
+            if stated is None or stated <= expected or not exchange.key.budgets:
                 return nanos, nanos
             most = msgspec.structs.replace(prompt, completion=min(stated, MOST_TOKENS) * n)
-            return nanos, max(nanos, _cost(price, body, most, picture))
+            return nanos, max(nanos, _cost(price, tier, most, picture))
         spoken = spoken_tokens(prompt.characters) if exchange.operation is Operation.SPEECH else 0
         read_out = msgspec.structs.replace(prompt, completion=spoken, completion_audio=spoken)
-        nanos = _cost(price, body, read_out, picture)
+        nanos = _cost(price, tier, read_out, picture)
         return nanos, nanos
 
 
-def _cost(price: ModelPrice, body: ParsedBody, tokens: Tokens, picture: Picture) -> int:
-    nanos, tier = cost_nanos(price, tokens, picture), price.in_tier(_requested_tier(body))
-    return nanos if tier is price else max(nanos, cost_nanos(tier, tokens, picture))
+def _cost(price: ModelPrice, tier: str, tokens: Tokens, picture: Picture) -> int:
+    nanos, in_tier = cost_nanos(price, tokens, picture), price.in_tier(tier)
+    return nanos if in_tier is price else max(nanos, cost_nanos(in_tier, tokens, picture))
 
 
 def _requested_tier(body: ParsedBody) -> str:

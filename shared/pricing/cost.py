@@ -86,7 +86,7 @@ def counts_suffice(price: ModelPrice, tokens: Tokens) -> bool:
 
 def is_known(price: ModelPrice, tokens: Tokens) -> bool:
     """Whether everything in these counts has a price."""
-    return not any(getattr(tokens, kind) for kind in price.unknown)
+    return not price.unknown or not any(getattr(tokens, kind) for kind in price.unknown)
 
 
 def rates_for(price: ModelPrice, prompt_tokens: int) -> Rates:

@@ -45,5 +45,5 @@ PICTURES: Final = frozenset({Operation.IMAGES, Operation.IMAGE_EDITS, Operation.
 """What is answered with pictures."""
 TRANSCRIPTS: Final = frozenset({Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS})
 """What is answered with the text of a recording."""
-FREE: Final = frozenset({Operation.COUNT_TOKENS})
-"""What nobody charges for, whatever a model costs."""
+FREE: Final = (Operation.COUNT_TOKENS,)
+"""What nobody charges for, whatever a model costs. No set: finding one of a few by identity is faster than its hash."""
