@@ -84,31 +84,18 @@ async def fal_speech(talk: Talk, asked: Asked, response: UpstreamResponse) -> Up
 async def replicate_pictures(talk: Talk, asked: Asked, response: UpstreamResponse) -> UpstreamResponse:
     if response.status >= 300:
         return response
-    answer = await whole(response)
-    made = _output(answer)
-    if isinstance(made, WholeResponse):
-        return made
-    try:
-        addresses = _addresses.decode(made)
-    except msgspec.DecodeError:
-        return WholeResponse(answer)
-    return await _pictures(talk, asked, [addresses] if isinstance(addresses, str) else addresses)
+    found = _addresses_in(await whole(response))
+    return found if isinstance(found, WholeResponse) else await _pictures(talk, asked, found)
 
 
 async def replicate_speech(talk: Talk, asked: Asked, response: UpstreamResponse) -> UpstreamResponse:
     if response.status >= 300:
         return response
     answer = await whole(response)
-    made = _output(answer)
-    if isinstance(made, WholeResponse):
-        return made
-    try:
-        addresses = _addresses.decode(made)
-    except msgspec.DecodeError:
-        return WholeResponse(answer)
-    if not addresses:
-        return WholeResponse(answer)
-    return await _sound(talk, addresses if isinstance(addresses, str) else addresses[0])
+    found = _addresses_in(answer)
+    if isinstance(found, WholeResponse):
+        return found
+    return await _sound(talk, found[0]) if found else WholeResponse(answer)
 
 
 async def replicate_transcript(talk: Talk, asked: Asked, response: UpstreamResponse) -> UpstreamResponse:
@@ -137,6 +124,18 @@ async def _text(talk: Talk, heard: str | _Heard | Sequence[str | _Heard]) -> str
     if heard.txt_file is not None:
         return (await talk.file(heard.txt_file)).data.decode("utf-8", "replace")
     return heard.translation if heard.translation is not None else heard.transcription
+
+
+def _addresses_in(answer: bytes) -> list[str] | WholeResponse:
+    """Where the files are that a prediction made, or what the client is told instead."""
+    made = _output(answer)
+    if isinstance(made, WholeResponse):
+        return made
+    try:
+        addresses = _addresses.decode(made)
+    except msgspec.DecodeError:
+        return WholeResponse(answer)
+    return [addresses] if isinstance(addresses, str) else addresses
 
 
 def _output(answer: bytes) -> bytes | WholeResponse:
